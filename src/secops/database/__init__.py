@@ -1,0 +1,1 @@
+"""Connections and timeouts, locks, pooler detection, the embedded server."""

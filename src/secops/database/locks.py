@@ -1,0 +1,164 @@
+"""One runner at a time, and who holds what.
+
+A runner's lock is a transaction-level advisory lock on a connection of its own, in an open READ COMMITTED
+transaction that does nothing else: it holds no snapshot (so vacuum goes on), works through a transaction
+pooler, and the server ends it with the process that held it. It is polled, never waited for: a blocking
+advisory lock beside CREATE INDEX CONCURRENTLY deadlocks.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+import psycopg
+
+from secops.database.connection import Connection
+from secops.durations import about
+from secops.errors import Busy, OutcomeUnknown
+
+_NAMESPACE: Final = 0x5EC0
+"""The first of the two advisory lock keys; the second is the task's number in :data:`TASKS`."""
+
+TASKS: Final[dict[str, int]] = {"migrate": 1, "prune tokens": 2, "cron cleanup": 3}
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A session that holds or blocks something.
+
+    Attributes:
+        pid: Its server process.
+        application: Its ``application_name``.
+        user: Its role.
+        state: ``active``, ``idle in transaction`` ...
+        age: Since its transaction began.
+        query: The beginning of its last statement.
+    """
+
+    pid: int
+    application: str
+    user: str
+    state: str
+    age: timedelta
+    query: str
+
+    def __str__(self) -> str:
+        return (
+            f"pid {self.pid} ({self.application or 'unnamed'}, {self.user}), "
+            f"{self.state} for {about(self.age)}: {self.query}"
+        )
+
+    def as_dict(self) -> dict[str, object]:
+        """Return it for ``--json``; age in seconds."""
+        return {
+            "pid": self.pid,
+            "application": self.application,
+            "user": self.user,
+            "state": self.state,
+            "age_seconds": round(self.age.total_seconds(), 1),
+            "query": self.query,
+        }
+
+
+_HOLDER_COLUMNS: Final = """
+    a.pid, coalesce(a.application_name, ''), coalesce(a.usename::text, ''), coalesce(a.state, ''),
+    coalesce(clock_timestamp() - coalesce(a.xact_start, a.backend_start), interval '0'),
+    coalesce(left(regexp_replace(a.query, '\\s+', ' ', 'g'), 120), '')
+"""
+
+
+def blockers(conn: Connection, pid: int) -> list[Holder]:
+    """Return the sessions that the server process ``pid`` waits for."""
+    rows = conn.execute(
+        f"""SELECT {_HOLDER_COLUMNS}
+            FROM unnest(pg_blocking_pids(%s)) AS b(pid) JOIN pg_stat_activity a USING (pid)""",
+        (pid,),
+    )
+    return [Holder(*row) for row in rows]  # type: ignore[arg-type]  the columns above
+
+
+def _holders(conn: Connection, task: str) -> list[Holder]:
+    rows = conn.execute(
+        f"""SELECT {_HOLDER_COLUMNS}
+            FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+            WHERE l.locktype = 'advisory' AND l.classid = %s AND l.objid = %s AND l.granted
+              AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())""",
+        (_NAMESPACE, TASKS[task]),
+    )
+    return [Holder(*row) for row in rows]  # type: ignore[arg-type]
+
+
+class Runner:
+    """The lock while it is held. Made by :func:`one_runner`."""
+
+    def __init__(self, conn: Connection, task: str) -> None:
+        self._conn = conn
+        self._task = task
+
+    def check(self) -> None:
+        """Make sure that the lock is still held; call it before each step.
+
+        Raises:
+            OutcomeUnknown: Its connection was lost, so another runner may have begun.
+        """
+        try:
+            self._conn.execute("SELECT 1")
+        except psycopg.OperationalError:
+            raise OutcomeUnknown(
+                f"The connection that holds the lock of `{self._task}` was lost.",
+                hint="What was done stands; run it again to go on.",
+            ) from None
+
+
+@contextmanager
+def one_runner(
+    open_connection: Callable[[], Connection],
+    task: str,
+    *,
+    wait: timedelta = timedelta(0),
+    waiting: Callable[[list[Holder]], None] | None = None,
+) -> Iterator[Runner]:
+    """Hold the lock of a task; nobody else runs it meanwhile.
+
+    Args:
+        open_connection: Opens the connection that holds the lock; closed at the end.
+        task: One of :data:`TASKS`.
+        wait: How long to wait for another runner.
+        waiting: Told who holds it, once a second while waiting.
+
+    Raises:
+        Busy: Another runner holds it, and still does when ``wait`` ends; names it.
+    """
+    with open_connection() as conn:
+        deadline = time.monotonic() + wait.total_seconds()
+        told = 0.0
+        while True:
+            with conn.transaction():
+                # Held for the whole run: no server default may end this quiet transaction.
+                conn.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+                row = conn.execute(
+                    "SELECT pg_try_advisory_xact_lock(%s, %s)", (_NAMESPACE, TASKS[task])
+                ).fetchone()
+                if row == (True,):
+                    yield Runner(conn, task)
+                    return
+            holders = _holders(conn, task)
+            now = time.monotonic()
+            if now >= deadline:
+                raise Busy(
+                    f"Another `secops {task}` is running: "
+                    + ("; ".join(map(str, holders)) or "it has just ended")
+                    + ".",
+                    hint="Wait for it, or end it with SELECT pg_terminate_backend(PID).",
+                    details={"holders": [holder.as_dict() for holder in holders]},
+                )
+            if waiting and now - told >= 1:
+                waiting(holders)
+                told = now
+            time.sleep(random.uniform(0.05, 0.2))  # noqa: S311  jitter, not a secret

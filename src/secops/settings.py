@@ -1,0 +1,361 @@
+"""Settings: flags over environment over ``secops.yaml`` over defaults, and where each came from.
+
+Every setting is declared once, in :data:`DECLARED`; ``secops doctor --settings``, the documentation and
+the check of ``secops.yaml`` all read that table.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from secops.durations import parse_duration
+from secops.errors import ConfigurationError, UsageError
+
+if TYPE_CHECKING:
+    from yaml import MappingNode, Node
+
+CONFIG_NAME: Final = "secops.yaml"
+
+Value = str | int | bool | timedelta | Path
+
+
+class Secret:
+    """Text that no repr, log, traceback or ``str()`` shows."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """Return the text. Call it where it is handed over, and nowhere else."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return "Secret('***')"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._text == self._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a setting's value came from.
+
+    Attributes:
+        kind: ``flag``, ``environment``, ``file`` or ``default``.
+        detail: The flag, the variable, or file and line.
+    """
+
+    kind: str
+    detail: str
+
+    def __str__(self) -> str:
+        return self.detail if self.kind != "default" else "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """One setting.
+
+    Attributes:
+        key: Its name in ``secops.yaml``; a dot means a mapping (``users.table``).
+        env: Environment variables that set it, the first that is set wins.
+        read: Turns text into the value; raises ``ValueError`` or ``UsageError`` with the reason.
+        default: The value where nothing sets it; ``None`` means unset.
+        help: One sentence for the documentation.
+        secret: Whether its value may never be shown.
+    """
+
+    key: str
+    env: tuple[str, ...]
+    read: Callable[[str], Value]
+    default: Value | None
+    help: str
+    secret: bool = False
+
+
+def _count(least: int, most: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if not text.strip().isdecimal() or not least <= int(text) <= most:
+            raise ValueError(f"must be a whole number from {least:,} to {most:,}")
+        return int(text)
+
+    return read
+
+
+def _yes_or_no(text: str) -> bool:
+    known = {"true": True, "yes": True, "on": True, "1": True}
+    known |= {"false": False, "no": False, "off": False, "0": False}
+    try:
+        return known[text.strip().lower()]
+    except KeyError:
+        raise ValueError("must be true or false") from None
+
+
+def _name(text: str) -> str:
+    if not text or "\x00" in text or len(text.encode()) > 63:  # noqa: PLR2004  PostgreSQL's limit
+        raise ValueError("must be a name of 1 to 63 bytes")
+    return text
+
+
+DECLARED: Final[tuple[Declared, ...]] = (
+    Declared(
+        "database_url",
+        ("SECOPS_DATABASE_URL", "DATABASE_URL"),
+        str,
+        None,
+        "The database to work on. PG* variables, ~/.pgpass and service files are honoured beside it.",
+        secret=True,
+    ),
+    Declared(
+        "report_database_url",
+        ("SECOPS_REPORT_DATABASE_URL",),
+        str,
+        None,
+        "A replica, or the reader's login, for reports; they use database_url where this is unset.",
+        secret=True,
+    ),
+    Declared(
+        "direct_url",
+        ("SECOPS_DIRECT_URL",),
+        str,
+        None,
+        "The server itself, where database_url goes through a transaction pooler; migrations need it.",
+        secret=True,
+    ),
+    Declared("schema", ("SECOPS_SCHEMA",), _name, None, "PostgreSQL schema of refresh_tokens and security_events; that of the users table where unset."),
+    Declared("users.schema", (), _name, None, "PostgreSQL schema of the app's users table; detected."),
+    Declared("users.table", ("SECOPS_USERS_TABLE",), _name, None, "The app's users table; detected."),
+    Declared("users.id", (), _name, None, "Its key column; detected."),
+    Declared("users.email", (), _name, None, "Its column with the e-mail address or login name; detected."),
+    Declared("users.name", (), _name, None, "Its column with a person's name, if any; detected."),
+    Declared("users.active", (), _name, None, "Its boolean column that says who may log in, if any; detected."),
+    Declared("users.password", (), _name, None, "Its column with the password hash, which secops never reads; detected."),
+    Declared("queries", ("SECOPS_QUERIES",), Path, None, "A folder with reports of your own (.sql files)."),
+    Declared("profiles", ("SECOPS_PROFILES",), Path, None, "A folder with profiles of your own."),
+    Declared("operator", ("SECOPS_OPERATOR",), str, None, "Who acts, as the audit trail names them; the system user where unset."),
+    Declared("require_reason", ("SECOPS_REQUIRE_REASON",), _yes_or_no, True, "Whether account commands refuse to act without --reason."),
+    Declared("production", ("SECOPS_PRODUCTION",), _yes_or_no, False, "Whether every change asks first, single ones too."),
+    Declared("max_login_attempts", ("MAX_LOGIN_ATTEMPTS",), _count(1, 10_000), 5, "Failed logins that lock an account, as the app counts them."),
+    Declared("lockout_duration", ("SECOPS_LOCKOUT_DURATION",), parse_duration, timedelta(minutes=30), "How long an automatic lock lasts in the app."),
+    Declared("connect_timeout", ("SECOPS_CONNECT_TIMEOUT",), parse_duration, timedelta(seconds=5), "How long to wait for a connection."),
+    Declared("lock_timeout", ("SECOPS_LOCK_TIMEOUT",), parse_duration, timedelta(milliseconds=100), "The longest that the app ever waits for a lock of ours."),
+    Declared("lock_budget", ("SECOPS_LOCK_BUDGET",), parse_duration, timedelta(minutes=10), "How long migrations keep retrying for a lock, in all."),
+    Declared("report_timeout", ("SECOPS_REPORT_TIMEOUT",), parse_duration, timedelta(seconds=30), "The longest that one report may run."),
+)
+
+_BY_KEY: Final = {setting.key: setting for setting in DECLARED}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What is set, and where each value came from. Made by :func:`load`."""
+
+    values: Mapping[str, Value | Secret | None]
+    origins: Mapping[str, Origin]
+    config: Path | None = None
+    environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def text(self, key: str) -> str | None:
+        """Return a setting that is text, or ``None`` where it is unset."""
+        value = self.values[key]
+        assert value is None or isinstance(value, str), key
+        return value
+
+    def secret(self, key: str) -> Secret | None:
+        """Return a setting that is secret, or ``None`` where it is unset."""
+        value = self.values[key]
+        assert value is None or isinstance(value, Secret), key
+        return value
+
+    def number(self, key: str) -> int:
+        """Return a setting that is a whole number."""
+        value = self.values[key]
+        assert isinstance(value, int), key
+        return value
+
+    def flag(self, key: str) -> bool:
+        """Return a setting that is yes or no."""
+        value = self.values[key]
+        assert isinstance(value, bool), key
+        return value
+
+    def span(self, key: str) -> timedelta:
+        """Return a setting that is a span of time."""
+        value = self.values[key]
+        assert isinstance(value, timedelta), key
+        return value
+
+    def folder(self, key: str) -> Path | None:
+        """Return a setting that is a folder; one from ``secops.yaml`` is relative to that file."""
+        value = self.values[key]
+        assert value is None or isinstance(value, Path), key
+        if value is None or self.origins[key].kind != "file" or self.config is None:
+            return value
+        return self.config.parent / value
+
+    def names_a_server(self) -> bool:
+        """Say whether anything names a server: a URL, or libpq's own environment."""
+        return self.values["database_url"] is not None or any(
+            self.environ.get(name) for name in ("PGHOST", "PGHOSTADDR", "PGSERVICE", "PGDATABASE")
+        )
+
+
+def load(
+    flags: Mapping[str, str | None] | None = None,
+    *,
+    config: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+) -> Settings:
+    """Gather the settings.
+
+    Args:
+        flags: Settings by key as the command line gave them; ``None`` means not given.
+        config: The ``secops.yaml`` to read; it must exist. Without it, ``SECOPS_CONFIG`` names it, or
+            the nearest one in ``folder`` and above, up to the root of a repository, is read.
+        environ: The environment; the process's own where ``None``.
+        folder: Where to look for ``secops.yaml``; the working directory where ``None``.
+
+    Raises:
+        ConfigurationError: A file, variable or flag holds what no setting can be.
+    """
+    environ = os.environ if environ is None else environ
+    path = config or (Path(environ["SECOPS_CONFIG"]) if environ.get("SECOPS_CONFIG") else None)
+    if path is not None and not path.is_file():
+        raise ConfigurationError(
+            f"There is no file {path}.",
+            hint="Write it with `secops init`, or leave --config and SECOPS_CONFIG away.",
+        )
+    path = path or _find(folder or Path.cwd())
+    written = _read_file(path) if path else {}
+    values: dict[str, Value | Secret | None] = {}
+    origins: dict[str, Origin] = {}
+    for setting in DECLARED:
+        text, origin = _pick(setting, flags or {}, environ, written, path)
+        origins[setting.key] = origin
+        values[setting.key] = setting.default if text is None else _value(setting, text, origin)
+    return Settings(values, origins, path, environ)
+
+
+def _pick(
+    setting: Declared,
+    flags: Mapping[str, str | None],
+    environ: Mapping[str, str],
+    written: Mapping[str, tuple[str, int]],
+    path: Path | None,
+) -> tuple[str | None, Origin]:
+    flag = flags.get(setting.key)
+    if flag is not None:
+        return flag, Origin("flag", "--" + setting.key.replace(".", "-").replace("_", "-"))
+    for name in setting.env:
+        if environ.get(name):
+            return environ[name], Origin("environment", name)
+    if setting.key in written:
+        text, line = written[setting.key]
+        return text, Origin("file", f"{path}:{line}")
+    return None, Origin("default", "")
+
+
+def _value(setting: Declared, text: str, origin: Origin) -> Value | Secret:
+    if setting.secret:
+        return Secret(text)
+    try:
+        return setting.read(text)
+    except UsageError as error:
+        raise ConfigurationError(
+            f"{setting.key} ({origin}): {error.message}", hint=error.hint
+        ) from None
+    except ValueError as error:
+        raise ConfigurationError(
+            f"{setting.key} ({origin}) {error}; it is {text!r}.", hint=setting.help
+        ) from None
+
+
+def _find(folder: Path) -> Path | None:
+    for place in (folder, *folder.parents):
+        if (place / CONFIG_NAME).is_file():
+            return place / CONFIG_NAME
+        if (place / ".git").exists():
+            return None
+    return None
+
+
+def _read_file(path: Path) -> dict[str, tuple[str, int]]:
+    """Return each scalar of the file by its dotted key, with its line."""
+    import yaml  # noqa: PLC0415  most commands run without a file, and start-up is their latency
+
+    try:
+        text = path.read_text(encoding="utf-8")
+        root = yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            f"{path} cannot be read: {error}.", hint="Mend its permissions or its encoding (UTF-8)."
+        ) from None
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ConfigurationError(
+            f"{path}:{line}: this is not YAML: {error.problem}.",
+            hint="`secops init --print` shows what the file looks like.",
+        ) from None
+    if root is None:
+        return {}
+    if not isinstance(root, yaml.MappingNode):
+        raise ConfigurationError(
+            f"{path}:1: the file must hold settings, one `key: value` a line.",
+            hint="`secops init --print` shows what the file looks like.",
+        )
+    found: dict[str, tuple[str, int]] = {}
+    _walk(path, root, "", found)
+    return found
+
+
+def _walk(
+    path: Path, node: MappingNode, prefix: str, found: dict[str, tuple[str, int]]
+) -> None:
+    import yaml  # noqa: PLC0415
+
+    sections = {key.split(".")[0] for key in _BY_KEY if "." in key}
+    for name, child in node.value:
+        line = name.start_mark.line + 1
+        key = prefix + str(name.value)
+        if isinstance(child, yaml.MappingNode) and key in sections:
+            _walk(path, child, f"{key}.", found)
+            continue
+        if key not in _BY_KEY:
+            raise ConfigurationError(
+                f"{path}:{line}: there is no setting {key!r}.", hint=_nearest(key, sections)
+            )
+        if not isinstance(child, yaml.ScalarNode):
+            raise ConfigurationError(
+                f"{path}:{line}: {key} takes one value, not a {_kind(child)}.",
+                hint=_BY_KEY[key].help,
+            )
+        if key in found:
+            raise ConfigurationError(
+                f"{path}:{line}: {key} stands twice; first on line {found[key][1]}.",
+                hint="Keep one of the two.",
+            )
+        if child.tag != "tag:yaml.org,2002:null":
+            found[key] = (child.value, line)
+
+
+def _kind(node: Node) -> str:
+    return "list" if node.id == "sequence" else "mapping"
+
+
+def _nearest(key: str, sections: set[str]) -> str:
+    near = difflib.get_close_matches(key, [*_BY_KEY, *sections], n=1, cutoff=0.5)
+    if near:
+        return f"Did you mean {near[0]}?"
+    return "The settings are: " + ", ".join(_BY_KEY) + "."
