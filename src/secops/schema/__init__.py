@@ -1,0 +1,1 @@
+"""What is in the database now, bringing it to what secops needs, and running DDL safely."""
