@@ -133,25 +133,113 @@ DECLARED: Final[tuple[Declared, ...]] = (
         "The server itself, where database_url goes through a transaction pooler; migrations need it.",
         secret=True,
     ),
-    Declared("schema", ("SECOPS_SCHEMA",), _name, None, "PostgreSQL schema of refresh_tokens and security_events; that of the users table where unset."),
-    Declared("users.schema", (), _name, None, "PostgreSQL schema of the app's users table; detected."),
-    Declared("users.table", ("SECOPS_USERS_TABLE",), _name, None, "The app's users table; detected."),
+    Declared(
+        "schema",
+        ("SECOPS_SCHEMA",),
+        _name,
+        None,
+        "PostgreSQL schema of refresh_tokens and security_events; that of the users table where unset.",
+    ),
+    Declared(
+        "users.schema", (), _name, None, "PostgreSQL schema of the app's users table; detected."
+    ),
+    Declared(
+        "users.table", ("SECOPS_USERS_TABLE",), _name, None, "The app's users table; detected."
+    ),
     Declared("users.id", (), _name, None, "Its key column; detected."),
-    Declared("users.email", (), _name, None, "Its column with the e-mail address or login name; detected."),
+    Declared(
+        "users.email",
+        (),
+        _name,
+        None,
+        "Its column with the e-mail address or login name; detected.",
+    ),
     Declared("users.name", (), _name, None, "Its column with a person's name, if any; detected."),
-    Declared("users.active", (), _name, None, "Its boolean column that says who may log in, if any; detected."),
-    Declared("users.password", (), _name, None, "Its column with the password hash, which secops never reads; detected."),
-    Declared("queries", ("SECOPS_QUERIES",), Path, None, "A folder with reports of your own (.sql files)."),
+    Declared(
+        "users.active",
+        (),
+        _name,
+        None,
+        "Its boolean column that says who may log in, if any; detected.",
+    ),
+    Declared(
+        "users.password",
+        (),
+        _name,
+        None,
+        "Its column with the password hash, which secops never reads; detected.",
+    ),
+    Declared(
+        "queries",
+        ("SECOPS_QUERIES",),
+        Path,
+        None,
+        "A folder with reports of your own (.sql files).",
+    ),
     Declared("profiles", ("SECOPS_PROFILES",), Path, None, "A folder with profiles of your own."),
-    Declared("operator", ("SECOPS_OPERATOR",), str, None, "Who acts, as the audit trail names them; the system user where unset."),
-    Declared("require_reason", ("SECOPS_REQUIRE_REASON",), _yes_or_no, True, "Whether account commands refuse to act without --reason."),
-    Declared("production", ("SECOPS_PRODUCTION",), _yes_or_no, False, "Whether every change asks first, single ones too."),
-    Declared("max_login_attempts", ("MAX_LOGIN_ATTEMPTS",), _count(1, 10_000), 5, "Failed logins that lock an account, as the app counts them."),
-    Declared("lockout_duration", ("SECOPS_LOCKOUT_DURATION",), parse_duration, timedelta(minutes=30), "How long an automatic lock lasts in the app."),
-    Declared("connect_timeout", ("SECOPS_CONNECT_TIMEOUT",), parse_duration, timedelta(seconds=5), "How long to wait for a connection."),
-    Declared("lock_timeout", ("SECOPS_LOCK_TIMEOUT",), parse_duration, timedelta(milliseconds=100), "The longest that the app ever waits for a lock of ours."),
-    Declared("lock_budget", ("SECOPS_LOCK_BUDGET",), parse_duration, timedelta(minutes=10), "How long migrations keep retrying for a lock, in all."),
-    Declared("report_timeout", ("SECOPS_REPORT_TIMEOUT",), parse_duration, timedelta(seconds=30), "The longest that one report may run."),
+    Declared(
+        "operator",
+        ("SECOPS_OPERATOR",),
+        str,
+        None,
+        "Who acts, as the audit trail names them; the system user where unset.",
+    ),
+    Declared(
+        "require_reason",
+        ("SECOPS_REQUIRE_REASON",),
+        _yes_or_no,
+        True,
+        "Whether account commands refuse to act without --reason.",
+    ),
+    Declared(
+        "production",
+        ("SECOPS_PRODUCTION",),
+        _yes_or_no,
+        False,
+        "Whether every change asks first, single ones too.",
+    ),
+    Declared(
+        "max_login_attempts",
+        ("MAX_LOGIN_ATTEMPTS",),
+        _count(1, 10_000),
+        5,
+        "Failed logins that lock an account, as the app counts them.",
+    ),
+    Declared(
+        "lockout_duration",
+        ("SECOPS_LOCKOUT_DURATION",),
+        parse_duration,
+        timedelta(minutes=30),
+        "How long an automatic lock lasts in the app.",
+    ),
+    Declared(
+        "connect_timeout",
+        ("SECOPS_CONNECT_TIMEOUT",),
+        parse_duration,
+        timedelta(seconds=5),
+        "How long to wait for a connection.",
+    ),
+    Declared(
+        "lock_timeout",
+        ("SECOPS_LOCK_TIMEOUT",),
+        parse_duration,
+        timedelta(milliseconds=100),
+        "The longest that the app ever waits for a lock of ours.",
+    ),
+    Declared(
+        "lock_budget",
+        ("SECOPS_LOCK_BUDGET",),
+        parse_duration,
+        timedelta(minutes=10),
+        "How long migrations keep retrying for a lock, in all.",
+    ),
+    Declared(
+        "report_timeout",
+        ("SECOPS_REPORT_TIMEOUT",),
+        parse_duration,
+        timedelta(seconds=30),
+        "The longest that one report may run.",
+    ),
 )
 
 _BY_KEY: Final = {setting.key: setting for setting in DECLARED}
@@ -320,9 +408,7 @@ def _read_file(path: Path) -> dict[str, tuple[str, int]]:
     return found
 
 
-def _walk(
-    path: Path, node: MappingNode, prefix: str, found: dict[str, tuple[str, int]]
-) -> None:
+def _walk(path: Path, node: MappingNode, prefix: str, found: dict[str, tuple[str, int]]) -> None:
     import yaml  # noqa: PLC0415
 
     sections = {key.split(".")[0] for key in _BY_KEY if "." in key}
@@ -351,7 +437,7 @@ def _walk(
 
 
 def _kind(node: Node) -> str:
-    return "list" if node.id == "sequence" else "mapping"
+    return "list" if node.tag.endswith(":seq") else "mapping"
 
 
 def _nearest(key: str, sections: set[str]) -> str:

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,13 +48,13 @@ class Database:
         """Return settings that name this database and nothing of the machine's environment."""
         return load({"database_url": self.url, **flags}, environ={}, folder=Path("/"))
 
-    def execute(self, query: str, parameters: object = None) -> list[tuple[Any, ...]]:
+    def execute(self, query: str, parameters: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
         """Run SQL on a connection of its own; return its rows, if any."""
         with self.connect() as conn:
-            cursor = conn.execute(query.encode(), parameters)  # type: ignore[arg-type]
+            cursor = conn.execute(query.encode(), parameters)
             return cursor.fetchall() if cursor.description else []
 
-    def value(self, query: str, parameters: object = None) -> Any:
+    def value(self, query: str, parameters: Sequence[Any] | None = None) -> Any:
         """Return the first column of the first row."""
         return self.execute(query, parameters)[0][0]
 
@@ -66,7 +66,11 @@ def create_app(database: Database) -> None:
         for name in PEOPLE:
             conn.execute(
                 "INSERT INTO users (email, first_name, password_hash) VALUES (%s, %s, %s)",
-                (f"{name}@example.com", name.title(), "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA"),
+                (
+                    f"{name}@example.com",
+                    name.title(),
+                    "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA",
+                ),
             )
 
 

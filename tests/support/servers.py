@@ -80,8 +80,18 @@ class Server:
         self.user = _unprivileged(self.binaries)
         if self.user is not None:
             os.chown(self.folder, self.user.pw_uid, self.user.pw_gid)
-        self._run("initdb", "-D", str(self.data), "-U", "postgres", "--auth=trust", "-E", "UTF8",
-                  "--locale=C.UTF-8", "--no-sync")
+        self._run(
+            "initdb",
+            "-D",
+            str(self.data),
+            "-U",
+            "postgres",
+            "--auth=trust",
+            "-E",
+            "UTF8",
+            "--locale=C.UTF-8",
+            "--no-sync",
+        )
         with (self.data / "postgresql.conf").open("a") as conf:
             conf.write("\n".join(_FAST) + "\n")
             conf.write(f"unix_socket_directories='{self.folder}'\nlisten_addresses='127.0.0.1'\n")
@@ -99,8 +109,17 @@ class Server:
 
     def start(self) -> None:
         """Start the server and wait until it answers."""
-        self._run("pg_ctl", "-D", str(self.data), "-l", str(self.log), "-w", "-o",
-                  f"-p {self.port}", "start")
+        self._run(
+            "pg_ctl",
+            "-D",
+            str(self.data),
+            "-l",
+            str(self.log),
+            "-w",
+            "-o",
+            f"-p {self.port}",
+            "start",
+        )
 
     def stop(self, mode: str = "fast") -> None:
         """Stop the server."""

@@ -49,8 +49,12 @@ def _option(kind: object, *names: str, help: str, default: object = None, **more
 _ALWAYS: Final[dict[str, _Shared]] = {
     "config": _option(Path | None, "--config", help="The secops.yaml to read.", metavar="FILE"),
     "json": _option(bool, "--json", help="Print JSON: short for --format json.", default=False),
-    "quiet": _option(bool, "--quiet", "-q", help="No notes and no progress on stderr.", default=False),
-    "no_color": _option(bool, "--no-color", help="No colours; NO_COLOR does the same.", default=False),
+    "quiet": _option(
+        bool, "--quiet", "-q", help="No notes and no progress on stderr.", default=False
+    ),
+    "no_color": _option(
+        bool, "--no-color", help="No colours; NO_COLOR does the same.", default=False
+    ),
     "debug": _option(bool, "--debug", help="On a failure, show where it happened.", default=False),
 }
 _DATABASE: Final[dict[str, _Shared]] = {
@@ -65,7 +69,9 @@ _ROWS: Final[dict[str, _Shared]] = {
     "format": _option(Format, "--format", "-f", help="How to print.", default=Format.TABLE),
 }
 _CHANGES: Final[dict[str, _Shared]] = {
-    "dry_run": _option(bool, "--dry-run", help="Show what would change; change nothing.", default=False),
+    "dry_run": _option(
+        bool, "--dry-run", help="Show what would change; change nothing.", default=False
+    ),
     "yes": _option(bool, "--yes", "-y", help="Do not ask.", default=False),
 }
 _OPERATOR: Final[dict[str, _Shared]] = {
@@ -218,13 +224,17 @@ def command(
 
         parameters = [
             inspect.Parameter(
-                each.name, inspect.Parameter.KEYWORD_ONLY, default=each.default,
+                each.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=each.default,
                 annotation=hints[each.name],
             )
             for each in own
         ] + [
             inspect.Parameter(
-                key, inspect.Parameter.KEYWORD_ONLY, default=option.default,
+                key,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=option.default,
                 annotation=option.annotation,
             )
             for key, option in shared.items()

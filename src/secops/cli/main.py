@@ -77,7 +77,9 @@ def _as_secops_error(error: BaseException) -> SecopsError:
 
         return translate(error)
     if isinstance(error, OSError) and error.filename:
-        return SecopsError(f"{error.filename}: {error.strerror}.", hint="Check the path and its permissions.")
+        return SecopsError(
+            f"{error.filename}: {error.strerror}.", hint="Check the path and its permissions."
+        )
     from secops.database.url import mask
 
     return SecopsError(

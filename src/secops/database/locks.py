@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
 import psycopg
+from psycopg.rows import class_row
 
 from secops.database.connection import Connection
 from secops.durations import about
@@ -66,32 +67,37 @@ class Holder:
         }
 
 
-_HOLDER_COLUMNS: Final = """
-    a.pid, coalesce(a.application_name, ''), coalesce(a.usename::text, ''), coalesce(a.state, ''),
-    coalesce(clock_timestamp() - coalesce(a.xact_start, a.backend_start), interval '0'),
-    coalesce(left(regexp_replace(a.query, '\\s+', ' ', 'g'), 120), '')
-"""
+def sessions(conn: Connection, pids: Sequence[int]) -> list[Holder]:
+    """Describe the sessions of some server processes."""
+    cursor = conn.cursor(row_factory=class_row(Holder))
+    return cursor.execute(
+        """
+        SELECT pid, coalesce(application_name, '') AS application, coalesce(usename::text, '') AS user,
+               coalesce(state, '') AS state,
+               coalesce(clock_timestamp() - coalesce(xact_start, backend_start), interval '0') AS age,
+               coalesce(left(regexp_replace(query, '\\s+', ' ', 'g'), 120), '') AS query
+        FROM pg_stat_activity WHERE pid = ANY(%s) ORDER BY xact_start NULLS LAST
+        """,
+        (list(pids),),
+    ).fetchall()
 
 
 def blockers(conn: Connection, pid: int) -> list[Holder]:
     """Return the sessions that the server process ``pid`` waits for."""
-    rows = conn.execute(
-        f"""SELECT {_HOLDER_COLUMNS}
-            FROM unnest(pg_blocking_pids(%s)) AS b(pid) JOIN pg_stat_activity a USING (pid)""",
-        (pid,),
-    )
-    return [Holder(*row) for row in rows]  # type: ignore[arg-type]  the columns above
+    rows = conn.execute("SELECT unnest(pg_blocking_pids(%s))", (pid,)).fetchall()
+    return sessions(conn, [int(str(row[0])) for row in rows])
 
 
 def _holders(conn: Connection, task: str) -> list[Holder]:
     rows = conn.execute(
-        f"""SELECT {_HOLDER_COLUMNS}
-            FROM pg_locks l JOIN pg_stat_activity a USING (pid)
-            WHERE l.locktype = 'advisory' AND l.classid = %s AND l.objid = %s AND l.granted
-              AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())""",
+        """
+        SELECT pid FROM pg_locks
+        WHERE locktype = 'advisory' AND classid = %s AND objid = %s AND granted
+          AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+        """,
         (_NAMESPACE, TASKS[task]),
-    )
-    return [Holder(*row) for row in rows]  # type: ignore[arg-type]
+    ).fetchall()
+    return sessions(conn, [int(str(row[0])) for row in rows])
 
 
 class Runner:
