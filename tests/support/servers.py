@@ -20,15 +20,15 @@ import psycopg
 
 Connection = psycopg.Connection[tuple[object, ...]]
 
-# Durability is not what these tests are about, except where a test says so and sets it back.
-_FAST = (
-    "fsync=off",
-    "full_page_writes=off",
+_SIZES = (
     "max_connections=200",
     "shared_buffers=256MB",
     "max_wal_size=4GB",
     "autovacuum_naptime=10s",
 )
+
+# Durability is not what most tests are about; benchmarks keep it.
+_FAST = ("fsync=off", "full_page_writes=off")
 
 
 def embedded_binaries() -> Path:
@@ -74,6 +74,7 @@ class Server:
     binaries: Path
     folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="secops-pg-")))
     port: int = field(default_factory=free_port)
+    durable: bool = False
 
     def __post_init__(self) -> None:
         self._made = 0
@@ -93,7 +94,7 @@ class Server:
             "--no-sync",
         )
         with (self.data / "postgresql.conf").open("a") as conf:
-            conf.write("\n".join(_FAST) + "\n")
+            conf.write("\n".join(_SIZES if self.durable else (*_SIZES, *_FAST)) + "\n")
             conf.write(f"unix_socket_directories='{self.folder}'\nlisten_addresses='127.0.0.1'\n")
         self.start()
 
@@ -134,6 +135,13 @@ class Server:
         """Return the URL of a database, over TCP."""
         secret = f":{password}" if password else ""
         return f"postgresql://{user}{secret}@127.0.0.1:{self.port}/{database}"
+
+    def version(self) -> str:
+        """Return its name and version."""
+        said = subprocess.run(
+            [self.binaries / "postgres", "--version"], capture_output=True, text=True, check=True
+        )
+        return said.stdout.split("(PostgreSQL)")[-1].split()[0].join(("PostgreSQL ", ""))
 
     def connect(self, database: str = "postgres", user: str = "postgres") -> Connection:
         """Open a connection in autocommit mode."""

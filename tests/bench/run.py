@@ -1,0 +1,75 @@
+"""``make bench``: what secops does, beside what a user would otherwise do, as ratios.
+
+Not a test: nothing fails because a machine is slow. Servers are private and durable (``fsync`` on), of the
+installed major where there is one. The last figures stand in ``docs/benchmarks.md``.
+
+Usage: ``python tests/bench/run.py [--only startup,reports,prune,import] [--events 10000000]``
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from bench import imports, prune, reports, startup
+from bench.measure import Section
+from support.servers import Server, embedded_binaries, installed_binaries
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
+
+INTRODUCTION = """\
+# Benchmarks
+
+What secops does beside what one would otherwise do, measured by `make bench` in one run on one machine.
+Read the ratios: absolute times wander with the machine.
+
+"""
+
+
+def main() -> None:
+    """Run the sections that were asked for and write the page where all ran in full."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    sections: dict[str, Callable[[Server, argparse.Namespace], Section]] = {
+        "startup": startup.measure,
+        "reports": reports.measure,
+        "prune": prune.measure,
+        "import": imports.measure,
+    }
+    parser.add_argument("--only", default=",".join(sections), help="sections, with commas")
+    parser.add_argument("--events", type=int, default=10_000_000, help="rows for the reports")
+    parser.add_argument("--tokens", type=int, default=3_000_000, help="rows for the prune")
+    parser.add_argument("--import-events", type=int, default=500_000, help="rows for the import")
+    parser.add_argument("--runs", type=int, default=15, help="runs of each command")
+    options = parser.parse_args()
+    wanted = options.only.split(",")
+    if unknown := set(wanted) - set(sections):
+        parser.error(
+            f"no such section: {', '.join(sorted(unknown))}; there are {', '.join(sections)}"
+        )
+    server = Server(installed_binaries() or embedded_binaries(), durable=True)
+    try:
+        done = [sections[name](server, options) for name in sections if name in wanted]
+    finally:
+        server.destroy()
+    pages = [section.markdown() for section in done]
+    print("\n".join(pages))
+    full = set(wanted) == set(sections) and not any(
+        getattr(options, key) != parser.get_default(key)
+        for key in ("events", "tokens", "import_events", "runs")
+    )
+    if full:
+        stamp = (
+            f"{datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}, {server.version()}"
+        )
+        PAGE.write_text(INTRODUCTION + f"Last run: {stamp}.\n\n" + "\n".join(pages))
+        print(f"wrote {PAGE.name}")
+
+
+if __name__ == "__main__":
+    main()
