@@ -141,7 +141,7 @@ class Server:
         said = subprocess.run(
             [self.binaries / "postgres", "--version"], capture_output=True, text=True, check=True
         )
-        return said.stdout.split("(PostgreSQL)")[-1].split()[0].join(("PostgreSQL ", ""))
+        return "PostgreSQL " + said.stdout.split("(PostgreSQL)")[-1].split()[0]
 
     def connect(self, database: str = "postgres", user: str = "postgres") -> Connection:
         """Open a connection in autocommit mode."""
