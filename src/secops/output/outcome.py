@@ -1,0 +1,67 @@
+"""What an action did, or with ``--dry-run`` would do: one plan object, told in words or in JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The result of an action.
+
+    Attributes:
+        action: The command's words: ``unlock user``.
+        dry_run: Whether nothing was changed, by request.
+        matched: How many the criteria matched.
+        changed: How many were changed, or on a dry run would be.
+        items: What was changed, one mapping each; all with the same keys, which become columns.
+        summary: One sentence; on a dry run it begins with ``Would``. Empty: made from the numbers.
+        undo: The command line that takes it back, or why there is none.
+        operation_id: The id under which the audit trail knows it.
+        extra: More facts for JSON; keys of the object itself cannot be replaced.
+    """
+
+    action: str
+    dry_run: bool
+    matched: int
+    changed: int
+    items: Sequence[Mapping[str, object]] = ()
+    summary: str = ""
+    undo: str = ""
+    operation_id: str = ""
+    extra: Mapping[str, object] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the object that ``--json`` prints."""
+        return {
+            **{key: value for key, value in self.extra.items() if key not in _OWN},
+            "action": self.action,
+            "dry_run": self.dry_run,
+            "matched": self.matched,
+            "changed": self.changed,
+            "items": list(self.items),
+            "summary": self.sentence(),
+            "undo": self.undo,
+            "operation_id": self.operation_id,
+        }
+
+    def sentence(self) -> str:
+        """Return the summary, made from the numbers where none was given."""
+        if self.summary:
+            return self.summary
+        if self.dry_run:
+            return f"Would {self.action}: {self.changed:,} of {self.matched:,} that match."
+        return f"{self.action.capitalize()}: changed {self.changed:,} of {self.matched:,} that matched."
+
+    def columns(self) -> tuple[str, ...]:
+        """Return the keys of all items, in the order in which they first appear."""
+        return tuple(dict.fromkeys(key for item in self.items for key in item))
+
+
+_OWN = frozenset({
+    "action", "dry_run", "matched", "changed", "items", "summary", "undo", "operation_id",
+})  # fmt: skip
