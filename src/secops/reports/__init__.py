@@ -1,0 +1,1 @@
+"""Reports: the catalogue of ``queries/``, one SQL file each, and running them."""
