@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -86,9 +87,11 @@ class Declared:
 
 def _count(least: int, most: int) -> Callable[[str], int]:
     def read(text: str) -> int:
-        if not text.strip().isdecimal() or not least <= int(text) <= most:
+        # Longer digits than any allowed number has would be refused by int() in its own words.
+        digits = text.strip()
+        if not re.fullmatch(r"[0-9]{1,18}", digits) or not least <= int(digits) <= most:
             raise ValueError(f"must be a whole number from {least:,} to {most:,}")
-        return int(text)
+        return int(digits)
 
     return read
 
@@ -106,6 +109,15 @@ def _name(text: str) -> str:
     if not text or "\x00" in text or len(text.encode()) > 63:  # noqa: PLR2004  PostgreSQL's limit
         raise ValueError("must be a name of 1 to 63 bytes")
     return text
+
+
+def _folder(text: str) -> Path:
+    if not text or "\x00" in text:
+        raise ValueError("must name a folder")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise ValueError("names a home folder that is not there") from None
 
 
 DECLARED: Final[tuple[Declared, ...]] = (
@@ -172,11 +184,13 @@ DECLARED: Final[tuple[Declared, ...]] = (
     Declared(
         "queries",
         ("SECOPS_QUERIES",),
-        Path,
+        _folder,
         None,
         "A folder with reports of your own (.sql files).",
     ),
-    Declared("profiles", ("SECOPS_PROFILES",), Path, None, "A folder with profiles of your own."),
+    Declared(
+        "profiles", ("SECOPS_PROFILES",), _folder, None, "A folder with profiles of your own."
+    ),
     Declared(
         "operator",
         ("SECOPS_OPERATOR",),
@@ -305,6 +319,7 @@ def load(
     config: Path | None = None,
     environ: Mapping[str, str] | None = None,
     folder: Path | None = None,
+    read_file: bool = True,
 ) -> Settings:
     """Gather the settings.
 
@@ -314,18 +329,13 @@ def load(
             the nearest one in ``folder`` and above, up to the root of a repository, is read.
         environ: The environment; the process's own where ``None``.
         folder: Where to look for ``secops.yaml``; the working directory where ``None``.
+        read_file: Whether to read a ``secops.yaml`` at all; what needs none works beside a broken one.
 
     Raises:
         ConfigurationError: A file, variable or flag holds what no setting can be.
     """
     environ = os.environ if environ is None else environ
-    path = config or (Path(environ["SECOPS_CONFIG"]) if environ.get("SECOPS_CONFIG") else None)
-    if path is not None and not path.is_file():
-        raise ConfigurationError(
-            f"There is no file {path}.",
-            hint="Write it with `secops init`, or leave --config and SECOPS_CONFIG away.",
-        )
-    path = path or _find(folder or Path.cwd())
+    path = _choose(config, environ, folder) if read_file else None
     written = _read_file(path) if path else {}
     values: dict[str, Value | Secret | None] = {}
     origins: dict[str, Origin] = {}
@@ -334,6 +344,18 @@ def load(
         origins[setting.key] = origin
         values[setting.key] = setting.default if text is None else _value(setting, text, origin)
     return Settings(values, origins, path, environ)
+
+
+def _choose(config: Path | None, environ: Mapping[str, str], folder: Path | None) -> Path | None:
+    path = config or (Path(environ["SECOPS_CONFIG"]) if environ.get("SECOPS_CONFIG") else None)
+    if path is None:
+        return _find(folder or _working_directory())
+    if not _is_file(path):
+        raise ConfigurationError(
+            f"There is no file {path}.",
+            hint="Write it with `secops init`, or leave --config and SECOPS_CONFIG away.",
+        )
+    return path
 
 
 def _pick(
@@ -361,22 +383,46 @@ def _value(setting: Declared, text: str, origin: Origin) -> Value | Secret:
     try:
         return setting.read(text)
     except UsageError as error:
-        raise ConfigurationError(
-            f"{setting.key} ({origin}): {error.message}", hint=error.hint
-        ) from None
+        message = error.message if _harmless(text) else "That cannot be read."
+        raise ConfigurationError(f"{setting.key} ({origin}): {message}", hint=error.hint) from None
     except ValueError as error:
+        what = f"; it is {text!r}" if _harmless(text) else ""
         raise ConfigurationError(
-            f"{setting.key} ({origin}) {error}; it is {text!r}.", hint=setting.help
+            f"{setting.key} ({origin}) {error}{what}.", hint=setting.help
         ) from None
 
 
-def _find(folder: Path) -> Path | None:
+def _harmless(text: str) -> bool:
+    """Say whether a value may be repeated: somebody may have put a URL where it does not belong."""
+    return len(text) <= 80 and not re.search(r"@|//|=", text)  # noqa: PLR2004
+
+
+def _working_directory() -> Path | None:
+    try:
+        return Path.cwd()
+    except FileNotFoundError:  # somebody removed it under us
+        return None
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a folder above that we may not look into; a NUL in the name
+        return False
+
+
+def _find(folder: Path | None) -> Path | None:
+    if folder is None:
+        return None
     for place in (folder, *folder.parents):
-        if (place / CONFIG_NAME).is_file():
+        if _is_file(place / CONFIG_NAME):
             return place / CONFIG_NAME
         if (place / ".git").exists():
             return None
     return None
+
+
+_LOOKS: Final = "`secops init --print` shows what the file looks like."
 
 
 def _read_file(path: Path) -> dict[str, tuple[str, int]]:
@@ -385,23 +431,33 @@ def _read_file(path: Path) -> dict[str, tuple[str, int]]:
 
     try:
         text = path.read_text(encoding="utf-8")
-        root = yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except (OSError, UnicodeDecodeError) as error:
+        # Not libyaml's loader: it crashes the process on a deeply nested file.
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except OSError as error:
         raise ConfigurationError(
-            f"{path} cannot be read: {error}.", hint="Mend its permissions or its encoding (UTF-8)."
+            f"{path} cannot be read: {error.strerror}.", hint="Mend its permissions."
         ) from None
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{path} is not UTF-8.", hint="Save it as UTF-8.") from None
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
+        # What it quotes is part of the file, and the file may hold a password.
+        problem = re.sub(r"'[^'<>]{2,}'|\"[^\"<>]{2,}\"", "something", error.problem or "")
         raise ConfigurationError(
-            f"{path}:{line}: this is not YAML: {error.problem}.",
-            hint="`secops init --print` shows what the file looks like.",
+            f"{path}:{line}: this is not YAML: {problem}.", hint=_LOOKS
         ) from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise ConfigurationError(
+            f"{path}:{line}: a character that YAML does not allow.", hint="Write it as an escape."
+        ) from None
+    except RecursionError:
+        raise ConfigurationError(f"{path} is nested too deeply.", hint=_LOOKS) from None
     if root is None:
         return {}
     if not isinstance(root, yaml.MappingNode):
         raise ConfigurationError(
-            f"{path}:1: the file must hold settings, one `key: value` a line.",
-            hint="`secops init --print` shows what the file looks like.",
+            f"{path}:1: the file must hold settings, one `key: value` a line.", hint=_LOOKS
         )
     found: dict[str, tuple[str, int]] = {}
     _walk(path, root, "", found)
@@ -415,9 +471,22 @@ def _walk(path: Path, node: MappingNode, prefix: str, found: dict[str, tuple[str
     for name, child in node.value:
         line = name.start_mark.line + 1
         key = prefix + str(name.value)
+        if not re.fullmatch(r"[\w.-]{1,64}", key):
+            # Not repeated: a URL that lost its `database_url:` stands here too.
+            raise ConfigurationError(
+                f"{path}:{line}: what stands before the colon is no setting's name.", hint=_LOOKS
+            )
         if isinstance(child, yaml.MappingNode) and key in sections:
             _walk(path, child, f"{key}.", found)
             continue
+        if key in sections and child.tag == "tag:yaml.org,2002:null":
+            continue
+        if key in sections:
+            raise ConfigurationError(
+                f"{path}:{line}: {key} takes settings of its own, indented under it.",
+                hint="They are: "
+                + ", ".join(each for each in _BY_KEY if each.startswith(f"{key}.")),
+            )
         if key not in _BY_KEY:
             raise ConfigurationError(
                 f"{path}:{line}: there is no setting {key!r}.", hint=_nearest(key, sections)

@@ -17,7 +17,7 @@ import psycopg
 from psycopg import errors as pg
 
 import secops
-from secops.database.url import mask, normalise
+from secops.database.url import mask, nearest_option, normalise
 from secops.errors import (
     Busy,
     ConfigurationError,
@@ -67,7 +67,7 @@ def connect(settings: Settings, command: str, *, use: str = "database_url") -> C
         )
     except psycopg.ProgrammingError as error:
         raise ConfigurationError(
-            "The database URL cannot be read.", hint=_without_secrets(error, given)
+            "The database URL cannot be read.", hint=nearest_option(str(error), _options())
         ) from None
     except psycopg.OperationalError as error:
         raise _no_connection(error, given) from None
@@ -231,10 +231,16 @@ def _no_connection(error: psycopg.OperationalError, given: Secret | None) -> Unr
     )
 
 
+def _options() -> list[str]:
+    """Return the names of libpq's connection options."""
+    return [option.keyword.decode() for option in psycopg.pq.Conninfo.get_defaults()]
+
+
 def _without_secrets(error: Exception, given: Secret | None) -> str:
     """Return the error's last line of substance, with the connection string and its password gone."""
     text = str(error)
     if given is not None:
         text = text.replace(given.reveal(), "the given URL")
+    # A password that was torn apart (a raw @ or /) never gets here: normalise refuses it.
     lines = [line.strip() for line in mask(text).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__
