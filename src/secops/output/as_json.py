@@ -1,79 +1,55 @@
-"""JSON and JSON Lines: lossless, one object a line, and safe to show on a terminal.
+r"""JSON and JSON Lines: lossless, one object a line, and safe to show on a terminal.
 
 JSON escapes C0 itself; what else could steer a terminal (DEL, C1, bidirectional and format characters)
-is written with JSON's ``\\u`` escapes too, which every reader turns back.
+is written with JSON's ``\u`` escapes too, which every reader turns back.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
+from secops.output.renderer import BATCH
 from secops.output.safe import BEYOND
-from secops.output.values import for_json
+from secops.output.values import as_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from secops.output.renderer import Rows
     from secops.output.terminal import Stream
 
 _UNSAFE: Final = re.compile(f"[{BEYOND}]")
-_COMPACT: Final = json.JSONEncoder(
-    ensure_ascii=False, check_circular=False, allow_nan=False, default=for_json
-)
-_INDENTED: Final = json.JSONEncoder(
-    ensure_ascii=False, check_circular=False, allow_nan=False, default=for_json, indent=2
-)
+_NOT_ASCII: Final = re.compile(r"[^\x00-\x7e]")
 
 
-def encode(value: object, *, indented: bool = False) -> str:
-    """Write any value as JSON.
-
-    Args:
-        value: Anything; see :func:`secops.output.values.for_json`. Numbers that JSON has not (NaN, the
-            infinities) become text, as PostgreSQL's own ``to_json`` writes them; keys become text.
-        indented: Whether to spread it over lines.
-    """
-    return _guarded(_encoded(_INDENTED if indented else _COMPACT, value))
+def encode(value: object) -> str:
+    """Write any value as one line of JSON that is safe to show; see :func:`secops.output.values.as_json`."""
+    return _guarded(as_json(value))
 
 
-def _encoded(encoder: json.JSONEncoder, value: object) -> str:
-    try:
-        return encoder.encode(value)
-    except (TypeError, ValueError):  # a key that is no text, or a number that JSON has not
-        return encoder.encode(_plain(value))
-
-
-def _guarded(text: str) -> str:
+def _guarded(text: str, unsafe: re.Pattern[str] = _UNSAFE) -> str:
+    """Escape characters in JSON: outside its strings it holds none of them, so any may be replaced."""
     if text.isascii() and "\x7f" not in text:
         return text
-    return _UNSAFE.sub(lambda found: json.dumps(found[0])[1:-1], text)
+    return unsafe.sub(lambda found: _escaped(found[0]), text)
 
 
-def _plain(value: object) -> object:
-    if isinstance(value, Mapping):
-        return {_key(key): _plain(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [_plain(each) for each in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    return value
-
-
-def _key(key: object) -> str:
-    return key if isinstance(key, str) else str(for_json(key))
+def _escaped(character: str) -> str:
+    # DEL is ASCII, so json leaves it as it is.
+    return r"\u007f" if character == "\x7f" else json.dumps(character)[1:-1]
 
 
 def distinct(names: Iterable[str]) -> list[str]:
     """Make names differ, for an object cannot hold one twice: ``count``, ``count_2``."""
+    given = list(names)
     found: dict[str, None] = {}
-    for name in names:
+    for name in given:
         unique, number = name, 1
-        while unique in found:
+        while unique in found or (number > 1 and unique in given):
             number += 1
             unique = f"{name}_{number}"
         found[unique] = None
@@ -81,28 +57,24 @@ def distinct(names: Iterable[str]) -> list[str]:
 
 
 class Json:
-    """``json``: one array of objects; one document."""
+    """``json``: one array of objects, or one document."""
 
     _open, _between, _close, _none = "[\n", ",\n", "\n]\n", "[]\n"
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
+        self._unsafe = _UNSAFE if stream.unicode else _NOT_ASCII
 
     def _write(self, text: str) -> None:
-        if not self._stream.unicode and not text.isascii():
-            # Inside JSON only strings hold such characters, so the escape is valid wherever one stands.
-            text = re.sub(r"[^\x00-\x7f]", lambda found: json.dumps(found[0])[1:-1], text)
-        self._stream.write(text)
+        self._stream.write(_guarded(text, self._unsafe))
 
     def rows(self, rows: Rows) -> int:
-        """Print the array row by row; see :class:`secops.output.renderer.Renderer`."""
+        """Print the array row by row; columns of one name are numbered, for none may be lost."""
         names = distinct(rows.columns)
         count = 0
         for batch in rows.batches():
-            objects = [_encoded(_COMPACT, dict(zip(names, row, strict=True))) for row in batch]
-            self._write(
-                (self._between if count else self._open) + _guarded(self._between.join(objects))
-            )
+            objects = [as_json(dict(zip(names, row, strict=True))) for row in batch]
+            self._write((self._between if count else self._open) + self._between.join(objects))
             count += len(batch)
         self._write(self._close if count else self._none)
         return count
@@ -111,8 +83,11 @@ class Json:
         """Print nothing: stdout carries data only."""
 
     def document(self, value: object, lines: Iterable[str]) -> None:  # noqa: ARG002  the interface's
-        """Print the value."""
-        self._write(encode(value, indented=True) + "\n")
+        """Print the value: a line for each key, and for each element of a list in it."""
+        pieces = _laid_out(value, "")
+        while piece := "".join(islice(pieces, BATCH)):
+            self._write(piece)
+        self._stream.write("\n")
 
 
 class JsonLines(Json):
@@ -121,6 +96,28 @@ class JsonLines(Json):
     _open, _between, _close, _none = "", "\n", "\n", ""
 
     def document(self, value: object, lines: Iterable[str]) -> None:  # noqa: ARG002  the interface's
-        """Print the value; each element of a list is a line."""
+        """Print the value in a line; each element of a list has its own."""
         for each in value if isinstance(value, (list, tuple)) else (value,):
-            self._write(encode(each) + "\n")
+            self._write(as_json(each) + "\n")
+
+
+def _laid_out(value: object, margin: str) -> Iterator[str]:
+    """Write JSON over lines, but what stands inside a list in one: readable, and as fast as a line."""
+    inner = margin + "  "
+    if isinstance(value, Mapping) and value:
+        opening = "{"
+        for key, each in value.items():
+            # A name is taken from a whole object, so that a key which is no text becomes one.
+            name = as_json({key: 0}).removeprefix("{").removesuffix(": 0}")
+            yield f"{opening}\n{inner}{name}: "
+            yield from _laid_out(each, inner)
+            opening = ","
+        yield f"\n{margin}}}"
+    elif isinstance(value, (list, tuple)) and any(isinstance(each, Mapping) for each in value):
+        opening = "["
+        for each in value:
+            yield f"{opening}\n{inner}{as_json(each)}"
+            opening = ","
+        yield f"\n{margin}]"
+    else:
+        yield as_json(value)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from secops.output.safe import inert, markdown_text
-from secops.output.values import for_people, is_number
+from secops.output.safe import inert, markdown_line, markdown_text
+from secops.output.values import are_numbers, for_people
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,11 +33,11 @@ class Markdown:
     def rows(self, rows: Rows) -> int:
         """Print a table, or the sentence where there are no rows."""
         if rows.title:
-            self._block(f"## {markdown_text(rows.title)}\n")
+            self._block(f"## {markdown_line(rows.title)}\n")
         count = 0
         for batch in rows.batches():
             if not count:
-                numbers = [is_number(value) for value in batch[0]]
+                numbers = [are_numbers(column) for column in zip(*batch, strict=True)]
                 self._block(
                     _line(markdown_text(name) for name in rows.columns)
                     + _line("---:" if number else "---" for number in numbers)
@@ -53,7 +53,7 @@ class Markdown:
     def paragraph(self, text: str) -> None:
         """Print a paragraph; an empty one is what parts blocks anyway."""
         if text.strip():
-            self._block(f"{markdown_text(text).strip()}\n")
+            self._block(f"{markdown_line(text)}\n")
 
     def document(self, value: object, lines: Iterable[str]) -> None:  # noqa: ARG002  the interface's
         """Print the lines as a code block, which keeps their layout and in which nothing is markup."""

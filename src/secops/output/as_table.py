@@ -1,4 +1,4 @@
-"""Tables for people: drawn on a terminal, plain columns anywhere else."""
+"""Tables for people: columns set apart by two blanks, folded to the width of a terminal if they must be."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from secops.output.safe import inert
 from secops.output.severity import style
-from secops.output.values import for_people, is_number
+from secops.output.values import are_numbers, for_people
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 # The rows that decide how wide the columns are; later ones stream past and may be wider.
 _SAMPLE: Final = 1000
-_GAP: Final = "  "
+GAP: Final = "  "
 
 
 def width(text: str) -> int:
@@ -30,7 +30,11 @@ def width(text: str) -> int:
 
 
 class Table:
-    """``table``."""
+    """``table``.
+
+    On a terminal too narrow for the columns rich folds them; anywhere else nothing is drawn, folded or cut
+    off, and rich, which takes longer to import than most results to print, is not imported.
+    """
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
@@ -41,21 +45,26 @@ class Table:
         if self._started:
             self._stream.write("\n")
         self._started = True
+        if rows.title:
+            self._stream.write(self._stream.headed(inert(rows.title)) + "\n")
         count = 0
         plain: _Plain | None = None
+        folds = False
         for batch in rows.batches(_SAMPLE):
-            if self._stream.drawn:
+            shown = [[inert(for_people(value)) for value in row] for row in batch]
+            if plain is None:
+                plain = _Plain(self._stream, rows, batch, shown)
+                folds = self._stream.drawn and plain.width > self._stream.width
+                if not folds:
+                    plain.header()
+            if folds:
                 from secops.output.drawn_table import draw
 
-                draw(self._stream, rows, batch, rows.title if not count else "")
+                draw(self._stream, rows, batch, shown)
             else:
-                if plain is None:
-                    plain = _Plain(self._stream, rows, batch)
-                plain.lines(batch)
+                plain.lines(batch, shown)
             count += len(batch)
         if not count:
-            if rows.title:
-                self._stream.write(f"{inert(rows.title)}\n")
             self._stream.write(f"{inert(rows.empty)}\n")
         return count
 
@@ -71,41 +80,46 @@ class Table:
 
 
 class _Plain:
-    """Columns set apart by two blanks: no box, nothing cut off, whatever the width of anything."""
+    """Columns as wide as the widest of the first rows; nothing is folded or cut off."""
 
-    def __init__(self, stream: Stream, rows: Rows, sample: Sequence[Sequence[object]]) -> None:
+    def __init__(
+        self,
+        stream: Stream,
+        rows: Rows,
+        sample: Sequence[Sequence[object]],
+        shown: Sequence[Sequence[str]],
+    ) -> None:
         self._stream = stream
         self._severity = rows.severity
-        names = [inert(name) for name in rows.columns]
-        self._numbers = [numeric(sample, place) for place in range(len(names))]
+        self._names = [inert(name) for name in rows.columns]
+        self._numbers = [are_numbers(column) for column in zip(*sample, strict=True)]
         self._widths = [
-            max(width(name), *(width(inert(for_people(row[place]))) for row in sample))
-            for place, name in enumerate(names)
+            max(map(width, (name, *column)))
+            for name, column in zip(self._names, zip(*shown, strict=True), strict=True)
         ]
-        if rows.title:
-            stream.write(f"{inert(rows.title)}\n")
-        stream.write(self._line(names))
-        stream.write(_GAP.join("-" * size for size in self._widths) + "\n")
 
-    def lines(self, batch: Sequence[Sequence[object]]) -> None:
+    @property
+    def width(self) -> int:
+        """How wide a line is."""
+        return sum(self._widths) + len(GAP) * (len(self._widths) - 1)
+
+    def header(self) -> None:
+        """Print the columns' names and the rule below."""
+        dash = "─" if self._stream.drawn and self._stream.unicode else "-"
+        self._stream.write(self._stream.headed(self._line(self._names)) + "\n")
+        self._stream.write(GAP.join(dash * size for size in self._widths) + "\n")
+
+    def lines(self, batch: Sequence[Sequence[object]], shown: Sequence[Sequence[str]]) -> None:
         """Print rows."""
-        lines = []
-        for row in batch:
-            line = self._line([inert(for_people(value)) for value in row])
-            if self._severity is not None:
-                line = self._stream.styled(line[:-1], style(row[self._severity])) + "\n"
-            lines.append(line)
-        self._stream.write("".join(lines))
+        lines = map(self._line, shown)
+        if self._severity is not None and self._stream.colour:
+            marks = (style(row[self._severity]) for row in batch)
+            lines = map(self._stream.styled, lines, marks)
+        self._stream.write("".join(f"{line}\n" for line in lines))
 
     def _line(self, cells: Sequence[str]) -> str:
-        padded = []
-        for cell, size, number in zip(cells, self._widths, self._numbers, strict=True):
-            blanks = " " * (size - width(cell))
-            padded.append(blanks + cell if number else cell + blanks)
-        return _GAP.join(padded).rstrip(" ") + "\n"
-
-
-def numeric(sample: Sequence[Sequence[object]], place: int) -> bool:
-    """Say whether a column holds numbers and nothing else, and so is aligned to the right."""
-    values = [row[place] for row in sample if row[place] is not None]
-    return bool(values) and all(is_number(value) for value in values)
+        padded = [
+            " " * (size - width(cell)) + cell if number else cell + " " * (size - width(cell))
+            for cell, size, number in zip(cells, self._widths, self._numbers, strict=True)
+        ]
+        return GAP.join(padded).rstrip(" ")

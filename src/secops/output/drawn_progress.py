@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TaskID
@@ -47,8 +48,6 @@ def figures(done: float, total: float | None, speed: float | None, unit: str) ->
     if speed:
         parts.append(f"{speed:,.0f}/s" if speed >= 10 else f"{speed:.1f}/s")  # noqa: PLR2004
         if total is not None and total > done:
-            from datetime import timedelta
-
             parts.append(f"{about(timedelta(seconds=(total - done) / speed))} left")
     return ", ".join(parts)
 

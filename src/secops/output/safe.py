@@ -28,12 +28,15 @@ _UNSAFE: Final = re.compile(f"[{C0}{BEYOND}]")
 _SHORT: Final = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 
 # https://owasp.org/www-community/attacks/CSV_Injection: these begin a formula, the full-width forms too.
-FORMULA_STARTS: Final = "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"
+_FORMULA: Final = "=+\\-@\uff1d\uff0b\uff0d\uff20"
+_STARTS: Final = re.compile(rf"[\t\r\n]|\s*[{_FORMULA}]")
 # Spreadsheets also split at semicolons, by locale or by default; what follows one may begin a cell.
-_AFTER_SEMICOLON: Final = re.compile(r";[\s\"']*(?=[=+\-@\uff1d\uff0b\uff0d\uff20])")
+_AFTER_SEMICOLON: Final = re.compile(rf";[\s\"]*(?=[{_FORMULA}])")
 
-_MARKDOWN: Final = re.compile(r"[\\|`*_\[\]~#!$<>&]|(?<=[A-Za-z]):(?=//)|(?<=\b[Ww]{3})\.")
-_MARKDOWN_ENTITIES: Final = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
+# What is markup wherever it stands, with the ``://`` and ``www.`` that GitHub makes links of.
+_MARKDOWN: Final = re.compile(r"[\\|`*_\[\]~$<>&]|(?<=[A-Za-z]):(?=//)|(?<=[Ww]{3})\.")
+_ENTITIES: Final = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
+_NUMBERED: Final = re.compile(r"(\d+)(?=[.)])")
 
 
 def _escape(found: re.Match[str]) -> str:
@@ -75,19 +78,25 @@ def csv_cell(text: str) -> str:
     shown = inert(text)
     if ";" in shown:
         shown = _AFTER_SEMICOLON.sub(r"\g<0>'", shown)
-    start = text.lstrip(" \xa0\u3000\"'")[:1] if text else ""
-    if start and start in FORMULA_STARTS:
-        return "'" + shown
-    return shown
-
-
-def _markdown(found: re.Match[str]) -> str:
-    return _MARKDOWN_ENTITIES.get(found[0]) or "\\" + found[0]
+    return f"'{shown}" if _STARTS.match(text) else shown
 
 
 def markdown_text(text: str) -> str:
-    """Make text safe inside Markdown, in a table's cell too: no markup, no tags, no links, one line."""
-    return _MARKDOWN.sub(_markdown, inert(text))
+    """Make text safe inside Markdown, in a table's cell too: no markup, no tags, one line.
+
+    Of addresses with ``://`` or ``www.`` no link is made; GitHub still links e-mail addresses, which no
+    escape prevents.
+    """
+    return _MARKDOWN.sub(lambda found: _ENTITIES.get(found[0]) or f"\\{found[0]}", inert(text))
+
+
+def markdown_line(text: str) -> str:
+    """Make text safe as a line of Markdown: as :func:`markdown_text`, and it begins no list or heading."""
+    shown = markdown_text(text).strip()
+    if shown[:1] in {"-", "+", "=", "#"}:
+        return f"\\{shown}"
+    numbered = _NUMBERED.match(shown)
+    return f"{numbered[0]}\\{shown[numbered.end() :]}" if numbered else shown
 
 
 def html_text(text: str) -> str:

@@ -13,8 +13,9 @@ _USUAL_WIDTH: Final = 80
 _CANNOT: Final = frozenset({"dumb", "unknown"})
 _RESET: Final = "\x1b[0m"
 _SGR: Final = {
-    "red": "\x1b[31m",
+    "bold": "\x1b[1m",
     "bold red": "\x1b[1;31m",
+    "red": "\x1b[31m",
     "yellow": "\x1b[33m",
     "cyan": "\x1b[36m",
 }
@@ -56,8 +57,8 @@ class Stream:
     def width(self) -> int:
         """How many columns it has: ``COLUMNS``, else what the terminal says, else 80."""
         wanted = self._environ.get("COLUMNS", "")
-        if wanted.isascii() and wanted.isdigit() and int(wanted) > 0:
-            return int(wanted)
+        if wanted.isascii() and wanted.isdigit() and int(wanted[:6]):
+            return int(wanted[:6])
         try:
             return os.get_terminal_size(self.text.fileno()).columns or _USUAL_WIDTH
         except (OSError, ValueError):
@@ -91,9 +92,13 @@ class Stream:
 
         Args:
             text: What to colour.
-            style: ``red``, ``bold red``, ``yellow``, ``cyan``, or an empty string for none.
+            style: ``bold``, ``red``, ``bold red``, ``yellow``, ``cyan``, or an empty string for none.
         """
         return f"{_SGR[style]}{text}{_RESET}" if self.colour and style else text
+
+    def headed(self, text: str) -> str:
+        """Make safe text stand out as a heading, on a terminal."""
+        return self.styled(text, "bold") if self.drawn else text
 
 
 def _isatty(stream: TextIO) -> bool:

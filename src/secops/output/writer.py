@@ -197,7 +197,7 @@ class Output:
         self._aloud("warning", text)
 
     def _aloud(self, kind: str, text: str) -> None:
-        """Write a line to stderr; with JSON formats an object, so that whoever reads them can read all of it."""
+        """Write a line to stderr; an object with JSON formats, whose readers can so read all of it."""
         if self.format in JSON_FORMATS:
             from secops.output.as_json import encode
 
