@@ -1,0 +1,95 @@
+"""Short transactions that give way: a lock is waited for briefly, a few times, then somebody is told."""
+
+from __future__ import annotations
+
+import random
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from psycopg import errors as pg
+
+from secops.database.connection import transaction
+from secops.database.locks import sessions
+from secops.errors import Busy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from secops.database.connection import Connection
+    from secops.database.layout import Layout
+    from secops.settings import Settings
+
+T = TypeVar("T")
+
+# Rows are chosen by key in these transactions; one that runs longer than this is stuck.
+_STATEMENT_TIMEOUT: Final = timedelta(seconds=30)
+_NAMED: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a change waits for rows that the app or another operator has in hand.
+
+    Attributes:
+        lock_timeout: The longest wait for one lock; whoever queues behind us waits as long.
+        tries: How often.
+    """
+
+    lock_timeout: timedelta = timedelta(milliseconds=100)
+    tries: int = 6
+
+    @classmethod
+    def of(cls, settings: Settings) -> Patience:
+        """Return what the settings say."""
+        return cls(lock_timeout=settings.span("lock_timeout"))
+
+    def run(self, conn: Connection, layout: Layout, work: Callable[[], T]) -> T:
+        """Do work in one transaction, again from its start where it met a lock.
+
+        Args:
+            conn: In autocommit mode.
+            layout: Whose users table to look at for who holds it.
+            work: Leaves nothing behind outside the database when it is interrupted.
+
+        Raises:
+            Busy: The lock was still held at the last try; names who most likely holds it.
+        """
+        for left in reversed(range(self.tries)):
+            try:
+                with transaction(
+                    conn, lock_timeout=self.lock_timeout, statement_timeout=_STATEMENT_TIMEOUT
+                ):
+                    return work()
+            except (pg.LockNotAvailable, pg.DeadlockDetected):
+                if not left:
+                    raise _busy(conn, layout) from None
+            time.sleep(random.uniform(0.02, 0.2))  # noqa: S311  jitter, not a secret
+        raise AssertionError(self.tries)
+
+
+def _busy(conn: Connection, layout: Layout) -> Busy:
+    """Return the error; once the wait is over nobody can say whom it was for, only who may have been.
+
+    Those are the sessions with a lock on one of the tables that goes with writing rows; the one
+    whose transaction is oldest has most likely held up the others.
+    """
+    rows = conn.execute(
+        """
+        SELECT DISTINCT l.pid FROM pg_locks l
+        JOIN pg_class c ON c.oid = l.relation JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE l.granted AND l.pid <> pg_backend_pid() AND l.mode <> 'AccessShareLock'
+          AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+          AND (n.nspname, c.relname) IN ((%s, %s), (%s, 'refresh_tokens'), ('secops', 'accounts'))
+        """,
+        (layout.users.schema, layout.users.name, layout.schema),
+    ).fetchall()
+    held = sessions(conn, [int(str(row[0])) for row in rows])[:_NAMED]
+    named = "; ".join(map(str, held)) or "whoever it was has just let go"
+    return Busy(
+        f"Another session holds what this needs, and secops does not make the app wait: {named}.",
+        hint="Nothing of this was changed. Run it again, or end that session with "
+        "SELECT pg_terminate_backend(PID).",
+        details={"holders": [holder.as_dict() for holder in held]},
+    )

@@ -1,0 +1,254 @@
+"""Ending sessions, with an event for each account in the transaction that does it."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Final, cast
+
+from psycopg import sql
+from psycopg.types.json import Jsonb
+
+from secops.accounts import states
+from secops.accounts.criteria import FAMILY, LIVE, where
+from secops.accounts.events import record_each
+from secops.accounts.sessions import UserSessions
+from secops.accounts.users import Account, columns
+from secops.errors import NothingMatched, Refused
+from secops.output.progress import SILENT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from uuid import UUID
+
+    from secops.accounts.criteria import Criteria
+    from secops.accounts.operations import Operation
+    from secops.accounts.patience import Patience
+    from secops.database.connection import Connection
+    from secops.database.layout import Layout
+    from secops.output.progress import Progress
+
+REASON: Final = "admin"
+"""What ``revoked_reason`` says of a session that an operator ended."""
+
+BATCH: Final = 1_000
+"""Sessions that one transaction ends."""
+
+
+def end(
+    conn: Connection,
+    layout: Layout,
+    operation: Operation,
+    criteria: Criteria,
+    ids: Sequence[object],
+    *,
+    limit: int | None = None,
+) -> list[UserSessions]:
+    """End the matching sessions of some accounts, inside the caller's transaction.
+
+    An account that has no live session left afterwards gets a new token epoch, so that an app which
+    compares it refuses the access tokens that are still out.
+
+    Args:
+        conn: In a transaction that holds the accounts' rows; see :func:`states.hold`.
+        layout: The tables.
+        operation: Who, where, why.
+        criteria: Which.
+        ids: Keys of the accounts.
+        limit: At most so many sessions.
+
+    Returns:
+        What was ended, by account. One event each tells of it.
+    """
+    condition, bound = where(criteria, layout)
+    rows = conn.execute(
+        sql.SQL(
+            """SELECT t.user_id, t.id, {family} FROM {tokens} t
+               WHERE t.user_id = ANY (%(ids)s::{key}[]) AND {where}
+               ORDER BY t.user_id, t.id LIMIT %(limit)s FOR NO KEY UPDATE OF t"""
+        ).format(family=FAMILY, tokens=layout.tokens, key=layout.users.key, where=condition),
+        {**bound, "ids": list(ids), "limit": limit},
+    ).fetchall()
+    if not rows:
+        return []
+    found: dict[object, list[tuple[UUID, UUID]]] = {}
+    for key, token, family in rows:
+        found.setdefault(key, []).append((cast("UUID", family), cast("UUID", token)))
+    conn.execute(
+        sql.SQL(
+            """UPDATE {tokens} SET revoked = true, revoked_at = now(), revoked_reason = %s
+               WHERE id = ANY (%s::uuid[])"""
+        ).format(tokens=layout.tokens),
+        (REASON, [row[1] for row in rows]),
+    )
+    epochs = _raise_epochs(conn, layout, list(found))
+    ended = _told(conn, layout, found, epochs)
+    _record(conn, layout, operation, ended)
+    return ended
+
+
+def _raise_epochs(conn: Connection, layout: Layout, ids: Sequence[object]) -> dict[object, int]:
+    """Raise the token epoch of those accounts that have no live session left."""
+    rows = conn.execute(
+        sql.SQL(
+            """INSERT INTO {accounts} AS a (user_id, token_epoch)
+               SELECT w.id, 1 FROM unnest(%s::{key}[]) AS w (id)
+               WHERE NOT EXISTS (SELECT FROM {tokens} t WHERE t.user_id = w.id AND {live})
+               ORDER BY w.id
+               ON CONFLICT (user_id) DO UPDATE SET token_epoch = a.token_epoch + 1
+               RETURNING a.user_id, a.token_epoch"""
+        ).format(accounts=layout.accounts, key=layout.users.key, tokens=layout.tokens, live=LIVE),
+        (list(ids),),
+    )
+    return {row[0]: cast("int", row[1]) for row in rows}
+
+
+def _told(
+    conn: Connection,
+    layout: Layout,
+    found: Mapping[object, Sequence[tuple[UUID, UUID]]],
+    epochs: Mapping[object, int],
+) -> list[UserSessions]:
+    query = sql.SQL("SELECT {columns} FROM {users} u WHERE u.{id} = ANY (%s::{key}[])").format(
+        columns=columns(layout),
+        users=layout.users.table,
+        id=sql.Identifier(layout.users.id),
+        key=layout.users.key,
+    )
+    accounts = {row[0]: Account(*row) for row in conn.execute(query, (list(found),))}  # type: ignore[arg-type]  # the columns above
+    return [
+        UserSessions(
+            accounts.get(key, Account(key, None)),
+            len(numbers),
+            [family for family, _ in numbers],
+            [token for _, token in numbers],
+            epochs.get(key),
+        )
+        for key, numbers in found.items()
+    ]
+
+
+def _record(
+    conn: Connection, layout: Layout, operation: Operation, ended: Sequence[UserSessions]
+) -> None:
+    record_each(
+        conn,
+        layout,
+        operation,
+        event_type="session_revoked",
+        subjects=sql.SQL(
+            "SELECT * FROM unnest(%(ids)s::{}[], %(emails)s::text[], %(messages)s::text[],"
+            " %(facts)s::jsonb[])"
+        ).format(layout.users.key),
+        parameters={
+            "ids": [each.account.id for each in ended],
+            "emails": [each.account.email for each in ended],
+            "messages": [_words(each.count) + " ended by an operator" for each in ended],
+            "facts": [
+                Jsonb(
+                    {
+                        "count": each.count,
+                        "session_ids": [str(number) for number in each.sessions],
+                        "token_ids": [str(number) for number in each.tokens],
+                        "token_epoch": each.epoch,
+                    }
+                )
+                for each in ended
+            ],
+        },
+    )
+
+
+def _words(count: int) -> str:
+    return "1 session" if count == 1 else f"{count:,} sessions"
+
+
+def revoke(
+    conn: Connection,
+    layout: Layout,
+    operation: Operation,
+    criteria: Criteria,
+    planned: Sequence[UserSessions],
+    *,
+    patience: Patience,
+    progress: Progress = SILENT,
+    expect: int | None = None,
+) -> list[UserSessions]:
+    """End sessions: in one transaction, or account by account in several where they are many.
+
+    Each transaction ends what matches when its accounts' turn comes, so a session that was refreshed
+    since the preview ends as well. Running it again ends what a killed run left.
+
+    Args:
+        conn: In autocommit mode.
+        layout: The tables.
+        operation: Who, where, why; its row is written with the change.
+        criteria: Which.
+        planned: What :func:`find` returned.
+        patience: How long to wait for rows in other hands.
+        progress: Told of each session.
+        expect: How many must match, where it can be held within one transaction.
+
+    Returns:
+        What was ended, by account.
+
+    Raises:
+        NothingMatched: They all ended meanwhile.
+        Refused: ``expect`` does not hold any more.
+        Busy: Rows were in other hands for too long.
+    """
+    total = sum(each.count for each in planned)
+    detail: dict[str, object] = {"criteria": criteria.as_dict(), "accounts": len(planned)}
+
+    def whole() -> list[UserSessions]:
+        ids = [each.account.id for each in planned]
+        states.hold(conn, layout, ids)
+        ended = end(conn, layout, operation, criteria, ids)
+        changed = sum(each.count for each in ended)
+        if expect is not None and changed != expect:
+            raise Refused(
+                f"--expect {expect:,} does not hold any more: {changed:,} match by now.",
+                hint="Nothing was changed. Look at --dry-run again.",
+                details={"expected": expect, "matched": changed},
+            )
+        if not changed:
+            raise NothingMatched(
+                "These sessions have ended meanwhile.", hint="Nothing was changed."
+            )
+        operation.start(conn, layout, matched=total, detail=detail)
+        operation.finish(conn, layout, changed=changed)
+        return ended
+
+    def some(ids: Sequence[object]) -> list[UserSessions]:
+        states.hold(conn, layout, ids)
+        return end(conn, layout, operation, criteria, ids, limit=BATCH)
+
+    if total <= BATCH and len(planned) <= states.BATCH:
+        done = patience.run(conn, layout, whole)
+        progress.advance(total)
+        return done
+    patience.run(conn, layout, lambda: operation.start(conn, layout, matched=total, detail=detail))
+    done = []
+    for ids in _parts(planned):
+        count = BATCH
+        while count == BATCH:  # an account may have more sessions than one transaction takes
+            ended = patience.run(conn, layout, partial(some, ids))
+            count = sum(each.count for each in ended)
+            progress.advance(count)
+            done += ended
+    changed = sum(each.count for each in done)
+    patience.run(conn, layout, lambda: operation.finish(conn, layout, changed=changed))
+    return done
+
+
+def _parts(planned: Sequence[UserSessions]) -> Iterator[list[object]]:
+    """Cut the accounts into parts with about as many sessions as one transaction ends."""
+    part: list[object] = []
+    held = 0
+    for each in planned:
+        if part and (held + each.count > BATCH or len(part) == states.BATCH):
+            yield part
+            part, held = [], 0
+        part.append(each.account.id)
+        held += each.count
+    if part:
+        yield part
