@@ -242,7 +242,8 @@ def command(
         wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         wrapped.__annotations__ = {each.name: each.annotation for each in parameters}
         wrapped.__name__ = function.__name__
-        wrapped.__doc__ = function.__doc__
+        # A raw docstring writes the mark that keeps line breaks as two characters; help wants one.
+        wrapped.__doc__ = (function.__doc__ or "").replace("\\b\n", "\b\n")
         wrapped.__module__ = function.__module__
         return wrapped
 

@@ -91,3 +91,63 @@ def search_path(layout: Layout, extension_schema: str | None = None) -> str:
     """Return the schemas in which a report's unqualified names are looked for."""
     names = dict.fromkeys([layout.schema, INTERNAL, "public", extension_schema])
     return ", ".join(sql.Identifier(name).as_string(None) for name in names if name)
+
+
+def for_psql(
+    report: Report,
+    layout: Layout,
+    values: Mapping[str, Value | None],
+    *,
+    as_of: datetime | None = None,
+    limit: int = 0,
+) -> list[str]:
+    r"""Write a report as lines to paste into psql, which understands ``:name`` itself.
+
+    Args:
+        report: The report.
+        layout: What the tables are called.
+        values: By the names of the report's parameters.
+        as_of: The time that the report is about; the database's own where ``None``.
+        limit: How many rows at most; 0 means all.
+
+    Returns:
+        A read-only transaction, each value as ``\set``, and the SQL with its names put in.
+    """
+    types = {each.name: SQL_TYPES[each.type] for each in report.parameters}
+    literals = {
+        name: f"({sql.Literal(value).as_string(None)}::{types[name]})"
+        for name, value in values.items()
+    }
+    literals |= {
+        name: f"({sql.Literal(value).as_string(None)}::text)"
+        for name, value in _names(layout).items()
+    }
+    literals["as_of"] = (
+        "now()" if as_of is None else f"({sql.Literal(as_of).as_string(None)}::timestamptz)"
+    )
+    literals["limit"] = str(limit) if limit else "NULL"
+
+    def put(place: Placeholder) -> tuple[str, bool]:
+        return (
+            quoted_name(layout, place.name) if place.kind == "name" else (f":{place.name}", False)
+        )
+
+    used = dict.fromkeys(each.name for each in report.placeholders if each.kind == "value")
+    text = render(report.sql, report.placeholders, put).text.rstrip().removesuffix(";")
+    return [
+        "BEGIN READ ONLY;",
+        f"SET LOCAL search_path = {search_path(layout)};",
+        "SET LOCAL TimeZone = 'UTC';",
+        *(rf"\set {name} {_psql_quoted(literals[name])}" for name in used),
+        *text.expandtabs().split("\n"),
+        ";",
+        "ROLLBACK;",
+    ]
+
+
+def _psql_quoted(text: str) -> str:
+    r"""Quote an argument of a psql command; backslash sequences work inside its quotes."""
+    escaped = (
+        text.replace("\\", "\\\\").replace("'", "''").replace("\n", "\\n").replace("\r", "\\r")
+    )
+    return f"'{escaped}'"
