@@ -16,7 +16,7 @@ from typing import Final
 
 from secops.reports.fields import Fields, Value, complain, compose, nearest
 from secops.reports.parameters import SQL_TYPES, Parameter, read
-from secops.reports.placeholders import Placeholder, SqlShapeError, find
+from secops.reports.placeholders import Placeholder, SqlShapeError, find, is_blank
 
 FENCE: Final = "-- ---"
 NAME: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
@@ -130,7 +130,7 @@ def parse(path: Path) -> Report:
         placeholders = find(sql)
     except SqlShapeError as error:
         complain(path, first_line + sql.count("\n", 0, error.offset), error.message)
-    if not sql.strip():
+    if is_blank(sql):
         complain(path, first_line, "the header is there, but no SQL follows")
     parameters = tuple(_parameters(fields.mapping("params")))
     report = Report(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -108,34 +108,47 @@ def find(text: str) -> tuple[Placeholder, ...]:
             a way that is not understood here (``$1``, ``:'name'``).
     """
     found: list[Placeholder] = []
-    offset = 0
-    ended: int | None = None
+    ended = False
     before: list[tuple[str, int]] = []  # the last two tokens' text and start, for `u.:"name"`
+    for match, start, end in _tokens(text):
+        kind = match.lastgroup
+        if ended:
+            raise SqlShapeError(start, "a second statement begins here; a report is one statement")
+        if kind == "end":
+            ended = True
+        elif kind == "value":
+            found.append(Placeholder("value", match["value_text"], start, end, start))
+        elif kind == "name":
+            name = match["name_text"].replace('""', '"')
+            found.append(Placeholder("name", name, start, end, _qualifier(before, start)))
+        before = [*before[-1:], (match.group(), start)]
+    return tuple(found)
+
+
+def is_blank(text: str) -> bool:
+    """Say whether SQL is nothing but space and comments.
+
+    Raises:
+        SqlShapeError: It begins with something that is not closed.
+    """
+    return next(_tokens(text), None) is None
+
+
+def _tokens(text: str) -> Iterator[tuple[re.Match[str], int, int]]:
+    """Give each token that is neither space nor comment, with where it begins and ends."""
+    offset = 0
     while offset < len(text):
         match = _TOKEN.match(text, offset)
         assert match is not None
         kind = match.lastgroup or ""
         start, offset = offset, match.end()
-        if kind in {"space", "line"}:
-            continue
         if kind == "block":
             offset = _behind_comment(text, start)
-            continue
-        if ended is not None:
-            raise SqlShapeError(start, "a second statement begins here; a report is one statement")
-        if kind == "end":
-            ended = start
-            continue
-        _refuse(kind, match, start)
-        if kind == "dollar":
+        elif kind == "dollar":
             offset = _behind_dollar_quote(text, start, match["dollar"])
-        elif kind == "value":
-            found.append(Placeholder("value", match["value_text"], start, offset, start))
-        elif kind == "name":
-            name = match["name_text"].replace('""', '"')
-            found.append(Placeholder("name", name, start, offset, _qualifier(before, start)))
-        before = [*before[-1:], (match.group(), start)]
-    return tuple(found)
+        if kind not in {"space", "line", "block"}:
+            _refuse(kind, match, start)
+            yield match, start, offset
 
 
 def render(
