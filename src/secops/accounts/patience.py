@@ -16,6 +16,7 @@ from secops.errors import Busy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from secops.database.connection import Connection
     from secops.database.layout import Layout
@@ -26,6 +27,8 @@ T = TypeVar("T")
 # Rows are chosen by key in these transactions; one that runs longer than this is stuck.
 _STATEMENT_TIMEOUT: Final = timedelta(seconds=30)
 _NAMED: Final = 3
+# Who waits to read makes nobody else wait.
+_READING: Final = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,11 @@ class Patience:
                     raise _busy(conn, layout) from None
             time.sleep(random.uniform(0.02, 0.2))  # noqa: S311  jitter, not a secret
         raise AssertionError(self.tries)
+
+
+def reading(conn: Connection) -> AbstractContextManager[None]:
+    """Return a read-only transaction that does not wait for ever behind somebody's DDL."""
+    return transaction(conn, read_only=True, lock_timeout=_READING)
 
 
 def _busy(conn: Connection, layout: Layout) -> Busy:

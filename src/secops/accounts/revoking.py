@@ -30,6 +30,12 @@ if TYPE_CHECKING:
 REASON: Final = "admin"
 """What ``revoked_reason`` says of a session that an operator ended."""
 
+ACCESS_TOKENS: Final = (
+    "Access tokens that are already out work until they expire (15 minutes in the plan), unless the "
+    "app compares secops.accounts.token_epoch, which was raised."
+)
+"""What an operator must know who ends sessions: no refresh token is needed for these."""
+
 BATCH: Final = 1_000
 """Sessions that one transaction ends."""
 
