@@ -1,0 +1,184 @@
+"""Steps for schemas, functions, privileges and storage parameters."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, LiteralString
+
+from psycopg import sql
+
+from secops.schema.steps import ABSENT, DONE, Finding, Lock, State, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from secops.database.connection import Connection
+
+
+def create_schema(name: str) -> Step:
+    """Make a schema. Undoing leaves it, for others may have put things into it."""
+
+    def probe(conn: Connection) -> Finding:
+        row = conn.execute("SELECT FROM pg_namespace WHERE nspname = %s", (name,)).fetchone()
+        return ABSENT if row is None else DONE
+
+    return Step(
+        title=f"Create schema {name}",
+        do=sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(name)),
+        lock=Lock.SHORT,
+        probe=probe,
+    )
+
+
+def use_schema(schema: str, role: str) -> Step:
+    """Let a role reach what is in a schema."""
+
+    def probe(conn: Connection) -> Finding:
+        row = conn.execute(
+            "SELECT has_schema_privilege(%s, oid, 'USAGE') FROM pg_namespace WHERE nspname = %s",
+            (role, schema),
+        ).fetchone()
+        return DONE if row == (True,) or (row is None and _owns_ours(conn, role)) else ABSENT
+
+    return Step(
+        title=f"Let {role} use schema {schema}",
+        do=sql.SQL("GRANT USAGE ON SCHEMA {} TO {}").format(
+            sql.Identifier(schema), sql.Identifier(role)
+        ),
+        lock=Lock.SHORT,
+        probe=probe,
+    )
+
+
+def use_table(schema: str, table: str, role: str) -> Step:
+    """Let a role read and write a table: whoever migrates, the app can use what it gets."""
+
+    def probe(conn: Connection) -> Finding:
+        row = conn.execute(
+            """SELECT has_table_privilege(%(role)s, c.oid, 'SELECT')
+                  AND has_table_privilege(%(role)s, c.oid, 'INSERT')
+                  AND has_table_privilege(%(role)s, c.oid, 'UPDATE')
+                  AND has_table_privilege(%(role)s, c.oid, 'DELETE')
+               FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+               WHERE n.nspname = %(schema)s AND c.relname = %(table)s""",
+            {"role": role, "schema": schema, "table": table},
+        ).fetchone()
+        return DONE if row == (True,) or (row is None and _owns_ours(conn, role)) else ABSENT
+
+    return Step(
+        title=f"Let {role} read and write {table}",
+        do=sql.SQL("GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE {} TO {}").format(
+            sql.Identifier(schema, table), sql.Identifier(role)
+        ),
+        lock=Lock.SHORT,
+        probe=probe,
+    )
+
+
+def _owns_ours(conn: Connection, role: str) -> bool:
+    """Say whether a role may do everything with what we would make, so that it needs no grant."""
+    row = conn.execute("SELECT pg_has_role(%s, current_user, 'USAGE')", (role,)).fetchone()
+    return row == (True,)
+
+
+def set_storage(schema: str, table: str, options: Mapping[LiteralString, LiteralString]) -> Step:
+    """Set storage parameters of a table; one that somebody set already is theirs to choose."""
+    owner = sql.Identifier(schema, table)
+
+    def setting(names: list[LiteralString]) -> sql.Composed:
+        pairs = [sql.SQL("{} = {}").format(sql.SQL(name), sql.SQL(options[name])) for name in names]
+        return sql.SQL("ALTER TABLE {} SET ({})").format(owner, sql.SQL(", ").join(pairs))
+
+    def resetting(names: list[LiteralString]) -> sql.Composed:
+        return sql.SQL("ALTER TABLE {} RESET ({})").format(
+            owner, sql.SQL(", ").join(map(sql.SQL, names))
+        )
+
+    def probe(conn: Connection) -> Finding:
+        row = conn.execute(
+            """SELECT (SELECT array_agg(split_part(o, '=', 1)) FROM unnest(c.reloptions) AS o)
+               FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+               WHERE n.nspname = %s AND c.relname = %s""",
+            (schema, table),
+        ).fetchone()
+        there = set(row[0] or []) if row is not None else set()  # type: ignore[call-overload]  # text[]
+        absent = [name for name in options if name not in there]
+        if len(absent) == len(options):
+            return ABSENT
+        if not absent:
+            return DONE
+        present = [name for name in options if name in there]
+        return Finding(
+            State.PARTIAL,
+            f"{schema}.{table} lacks {', '.join(absent)}",
+            instead=(setting(absent),),
+            undo=resetting(present),
+        )
+
+    return Step(
+        title=f"Tune vacuum of {table}",
+        do=setting(list(options)),
+        # Nobody reads or writes behind this lock; a vacuum that is running gives way to it, but only
+        # after deadlock_timeout, which a short lock timeout never reaches.
+        lock=Lock.LONG,
+        probe=probe,
+        undo=resetting(list(options)),
+    )
+
+
+def create_function(
+    schema: str,
+    name: str,
+    *,
+    argument: tuple[LiteralString, LiteralString],
+    returns: LiteralString,
+    attributes: LiteralString,
+    body: LiteralString,
+) -> Step:
+    """Make a PL/pgSQL function of one argument (name, type), or replace an older form of it."""
+    argument_name, argument_type = argument
+    function = sql.SQL("{}({} {})").format(
+        sql.Identifier(schema, name), sql.SQL(argument_name), sql.SQL(argument_type)
+    )
+    shown = f"{schema}.{name}({argument_type})"
+
+    def making(verb: LiteralString) -> sql.Composed:
+        return sql.SQL(
+            "{} FUNCTION {} RETURNS {}\n    LANGUAGE plpgsql {} AS $body${}$body$"
+        ).format(sql.SQL(verb), function, sql.SQL(returns), sql.SQL(attributes), sql.SQL(body))
+
+    def probe(conn: Connection) -> Finding:
+        row = conn.execute(
+            """SELECT p.prosrc, concat_ws(' ',
+                          CASE p.provolatile WHEN 'i' THEN 'IMMUTABLE' WHEN 's' THEN 'STABLE' END,
+                          CASE WHEN p.proisstrict THEN 'STRICT' END,
+                          CASE p.proparallel WHEN 's' THEN 'PARALLEL SAFE' END),
+                      format_type(p.prorettype, NULL)
+               FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+               WHERE n.nspname = %s AND p.proname = %s
+                 AND p.proargtypes::text = %s::regtype::oid::text""",
+            (schema, name, argument_type),
+        ).fetchone()
+        if row is None:
+            return ABSENT
+        found_body, found_attributes, found_type = row
+        if found_type != returns:
+            return Finding(
+                State.DIFFERENT,
+                f"{shown} returns {found_type}, not {returns}",
+                mend=f"DROP FUNCTION {function.as_string()}",
+            )
+        if (found_body, found_attributes) != (body, attributes):
+            return Finding(
+                State.PARTIAL,
+                f"{shown} is of another version",
+                instead=(making("CREATE OR REPLACE"),),
+            )
+        return DONE
+
+    return Step(
+        title=f"Create function {schema}.{name}",
+        do=making("CREATE"),
+        lock=Lock.SHORT,
+        probe=probe,
+        undo=sql.SQL("DROP FUNCTION {}").format(function),
+    )

@@ -1,0 +1,271 @@
+"""Migrating a database, and taking migrations back: one runner, a plan first, no half-done surprise."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from secops.accounts.events import record
+from secops.database.connection import connect, is_pooled, transaction
+from secops.database.locks import one_runner
+from secops.errors import ConfigurationError, Refused
+from secops.schema import catalogue, versions
+from secops.schema.detect import detect
+from secops.schema.grants import missing
+from secops.schema.runner import Runner, different
+from secops.schema.site import survey
+from secops.schema.versions import BASE, Plan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from datetime import timedelta
+
+    from secops.accounts.operations import Operation
+    from secops.database.connection import Connection
+    from secops.database.locks import Holder
+    from secops.database.locks import Runner as Held
+    from secops.schema.runner import Observer
+    from secops.schema.site import Site
+    from secops.settings import Settings
+
+TASK: Final = "migrate"
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """What taking migrations back would destroy: a kind of thing, and how many there are."""
+
+    what: str
+    count: int
+
+
+@dataclass
+class Migration:
+    """A database that is being migrated, or looked at. Made by :func:`opened`.
+
+    Attributes:
+        settings: Where the database is, and the lock timeout.
+        site: What it is like.
+    """
+
+    settings: Settings
+    site: Site
+    _conn: Connection = field(repr=False)
+
+    def look(self) -> Plan:
+        """Return what is there and what is left to do; changes nothing."""
+        with transaction(self._conn, read_only=True, search_path="pg_catalog"):
+            return versions.plan(self._conn, self.site)
+
+    def losses(self, target: str | None) -> list[Lost]:
+        """Count what taking the versions above ``target`` back would destroy; zeros left out."""
+        with transaction(self._conn, read_only=True, search_path="pg_catalog"):
+            current = versions.current_revision(self._conn)
+            found = []
+            for version in versions.above(target, current):
+                for step in reversed(version.steps(self.site)):
+                    for loss in step.lost(step.probe(self._conn)):
+                        row = self._conn.execute(loss.count).fetchone()
+                        assert row is not None
+                        found.append(Lost(loss.what, int(str(row[0]))))
+        return [loss for loss in found if loss.count]
+
+    def apply(
+        self,
+        operation: Operation,
+        observer: Observer,
+        *,
+        budget: timedelta,
+        planned: Callable[[Plan], None],
+    ) -> int:
+        """Do what is left to do.
+
+        Args:
+            operation: Who does it.
+            observer: Is told what happens.
+            budget: How long to wait for another runner, and how long for locks in all.
+            planned: Is told the plan, once nobody else can change it, before the first statement.
+
+        Returns:
+            How many statements were run.
+
+        Raises:
+            Busy: Another runner, or other sessions' locks, outlasted the budget.
+            Conflict: Something is there that secops would not make; nothing was touched.
+            Refused: The role lacks privileges; nothing was touched.
+        """
+        with self._alone(observer, budget) as held:
+            plan = versions.plan(self._conn, self.site)
+            if plan.different:
+                raise different(plan.different)
+            planned(plan)
+            if plan.nothing_to_do:
+                return 0
+            self._check_privileges()
+            runner = self._runner(held, observer, budget)
+            for step in versions.preamble():
+                runner.do(step)
+            if plan.drifted:
+                for each in plan.drifted:
+                    runner.do(each.step)
+                self._record_mends(plan, operation)
+            if plan.pending:
+                # alembic and SQLAlchemy are imported where they are needed only.
+                from secops.schema.ledger import Ledger  # noqa: PLC0415
+
+                Ledger(runner, operation, self._direct).upgrade()
+            self._record_operation(
+                operation, runner.ran, {"revision": versions.versions()[-1].revision}
+            )
+            return runner.ran
+
+    def undo(
+        self,
+        target: str | None,
+        operation: Operation,
+        observer: Observer,
+        *,
+        budget: timedelta,
+        accept_loss: int | None,
+    ) -> int:
+        """Take the versions above ``target`` back.
+
+        Args:
+            target: The revision to end at; ``None`` is the state before the first.
+            operation: Who does it.
+            observer: Is told what happens.
+            budget: As for :meth:`apply`.
+            accept_loss: How many rows and values may be destroyed; must be exactly what would be.
+
+        Returns:
+            How many statements were run.
+
+        Raises:
+            Busy: Another runner, or other sessions' locks, outlasted the budget.
+            Conflict: What is there is not what secops made; nothing was touched.
+            Refused: Something would be lost that was not accepted; nothing was touched.
+        """
+        with self._alone(observer, budget) as held:
+            plan = versions.plan(self._conn, self.site)
+            if plan.different:
+                raise different(plan.different)
+            if not versions.above(target, plan.current):
+                return 0
+            check_loss(self.losses(target), accept_loss)
+            self._check_privileges()
+            runner = self._runner(held, observer, budget)
+            from secops.schema.ledger import Ledger  # noqa: PLC0415
+
+            Ledger(runner, operation, self._direct).downgrade(target)
+            self._record_operation(operation, runner.ran, {"revision": target or BASE})
+            return runner.ran
+
+    @contextmanager
+    def _alone(self, observer: Observer, budget: timedelta) -> Iterator[Held]:
+        def waiting(holders: list[Holder]) -> None:
+            observer.waiting(f"Another `secops {TASK}` is running", holders)
+
+        with one_runner(self._direct, TASK, wait=budget, waiting=waiting) as held:
+            # A session of our own, straight to the server: what a role or a database sets by default
+            # must not cut a build short or give names another meaning.
+            self._conn.execute("SET lock_timeout = 0")
+            self._conn.execute("SET statement_timeout = 0")
+            self._conn.execute("SET search_path = pg_catalog")
+            yield held
+
+    def _runner(self, held: Held, observer: Observer, budget: timedelta) -> Runner:
+        return Runner(
+            site=self.site,
+            work=self._conn,
+            watch=self._direct,
+            held=held,
+            observer=observer,
+            lock_timeout=self.settings.span("lock_timeout"),
+            budget=budget,
+        )
+
+    def _direct(self) -> Connection:
+        return connect(self.settings, TASK, use="direct_url")
+
+    def _check_privileges(self) -> None:
+        lacking = missing(self._conn, self.site.layout, "migrator")
+        if lacking:
+            row = self._conn.execute("SELECT current_user::text").fetchone()
+            assert row is not None
+            me = str(row[0])
+            raise Refused(
+                f"The role {me} may not migrate this database, and nothing was touched; it lacks: "
+                f"{'; '.join(map(str, lacking))}.",
+                hint="As a superuser or the owner:\n"
+                + "\n".join(f"{each.grant(me).as_string()};" for each in lacking),
+                details={"missing": [str(each) for each in lacking]},
+            )
+
+    def _record_mends(self, plan: Plan, operation: Operation) -> None:
+        with transaction(self._conn):
+            record(
+                self._conn,
+                self.site.layout,
+                operation,
+                event_type="schema_migrated",
+                user_id=None,
+                email=None,
+                message="Mended what had changed since: "
+                + "; ".join(each.step.title for each in plan.drifted)
+                + ".",
+                extra={"revision": plan.current, "direction": "mend"},
+            )
+
+    def _record_operation(
+        self, operation: Operation, ran: int, detail: Mapping[str, object]
+    ) -> None:
+        layout = self.site.layout
+        if catalogue.kind_of(self._conn, "secops", "operations") is None:
+            return  # taken back with the version that made it
+        with transaction(self._conn):
+            operation.start(self._conn, layout, matched=ran, detail=detail)
+            operation.finish(self._conn, layout, changed=ran)
+
+
+def check_loss(found: list[Lost], accepted: int | None) -> None:
+    """Refuse to destroy what was not accepted, to the number.
+
+    Raises:
+        Refused: The number is not given, or another.
+    """
+    total = sum(loss.count for loss in found)
+    if accepted == total or (accepted is None and total == 0):
+        return
+    shown = ", ".join(f"{loss.what}: {loss.count:,}" for loss in found) or "nothing"
+    raise Refused(
+        f"This would destroy {shown}."
+        if accepted is None
+        else f"--accept-loss {accepted} does not hold: this would destroy {shown}.",
+        hint=f"Nothing was changed. Give --accept-loss {total} if that is what you want.",
+        details={"total": total, "losses": {loss.what: loss.count for loss in found}},
+    )
+
+
+@contextmanager
+def opened(settings: Settings, *, changing: bool) -> Iterator[Migration]:
+    """Open a database for the length of a block.
+
+    Args:
+        settings: Where it is. ``direct_url`` is used where it is set.
+        changing: Whether DDL is to run, for which a transaction pooler will not do.
+
+    Raises:
+        ConfigurationError: A transaction pooler stands in between; nothing was touched.
+        SecopsError: There is no users table that could serve; see :func:`secops.schema.detect.detect`.
+    """
+    with connect(settings, TASK, use="direct_url") as conn:
+        if changing and is_pooled(conn):
+            direct = settings.secret("direct_url") is not None
+            raise ConfigurationError(
+                ("SECOPS_DIRECT_URL also leads" if direct else "The database URL leads")
+                + " through a transaction pooler, where indexes cannot be built and timeouts would "
+                "leak to other clients.",
+                hint="Set SECOPS_DIRECT_URL to the server itself; nothing was touched.",
+            )
+        yield Migration(settings, survey(conn, detect(conn, settings)), conn)

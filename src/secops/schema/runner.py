@@ -1,0 +1,289 @@
+"""Running DDL on a live database: short locks are retried, long work waits for nobody's sake.
+
+A statement that the app must wait behind runs in a transaction under a lock timeout that begins at the
+settings' and grows to ten times that; after each failure the whole transaction is tried again, following
+a pause ten times as long as the timeout, so that the app has nine tenths of the time to itself. There is a
+budget for all waiting together, and no last try without a timeout.
+
+CREATE INDEX CONCURRENTLY and VALIDATE CONSTRAINT block no reader and no writer, and a timeout would leave
+an invalid index behind; they run without one.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final, Protocol
+
+import psycopg
+from psycopg import errors as pg
+
+from secops.database.connection import transaction
+from secops.database.locks import blockers
+from secops.errors import Busy, Conflict, OutcomeUnknown, SecopsError
+from secops.schema.steps import Finding, Lock, State, Step
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from psycopg import sql
+
+    from secops.database.connection import Connection
+    from secops.database.locks import Holder
+    from secops.database.locks import Runner as Held
+    from secops.schema.site import Site
+
+# Multiples of the first lock timeout; the last one stays.
+_GROWTH: Final = (1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10)
+_PAUSE: Final = 10
+_LONGEST_PAUSE: Final = timedelta(seconds=30)
+_SLICE: Final = 1.0
+# What takes a short lock changes the catalogue alone. Should one ever do more, the app is not to
+# find out by waiting.
+_STATEMENT_LIMIT: Final = timedelta(seconds=5)
+_IDLE_LIMIT: Final = "10s"
+
+Steps = Callable[["Site"], list[Step]]
+
+
+class Observer(Protocol):
+    """Who is told what happens; domain code does not know who shows it."""
+
+    def ran(self, step: Step, statement: str, took: timedelta) -> None:
+        """A statement was run."""
+
+    def waiting(self, why: str, holders: list[Holder]) -> None:
+        """A step waits; the holders may be unknown."""
+
+
+@dataclass
+class Runner:
+    """Runs steps on one connection.
+
+    Attributes:
+        site: The database.
+        work: The connection, in autocommit mode and straight to the server.
+        watch: Opens another, to see who is in the way; used only when somebody is.
+        held: The lock that keeps other runners out.
+        observer: Is told what happens.
+        lock_timeout: The first lock timeout.
+        budget: What is left of the time for waiting.
+        alone: Keeps alembic's own connection out of any transaction while steps run; alembic's
+            environment sets it.
+        ran: How many statements were run.
+    """
+
+    site: Site
+    work: Connection
+    watch: Callable[[], Connection]
+    held: Held
+    observer: Observer
+    lock_timeout: timedelta
+    budget: timedelta
+    alone: Callable[[], AbstractContextManager[None]] | None = None
+    ran: int = 0
+    _timeout: timedelta = timedelta(0)
+    _seen: list[Holder] = field(default_factory=list)
+
+    def upgrade(self, steps: Steps) -> None:
+        """Bring every step to done; called by a version file for alembic."""
+        assert self.alone is not None
+        with self.alone():
+            for step in steps(self.site):
+                self.do(step)
+
+    def downgrade(self, steps: Steps) -> None:
+        """Undo every step, the last one first; called by a version file for alembic."""
+        assert self.alone is not None
+        with self.alone():
+            for step in reversed(steps(self.site)):
+                self.undo(step)
+
+    def do(self, step: Step) -> None:
+        """Bring one step to done, from whatever state it is in.
+
+        Raises:
+            Busy: Others held its locks until the budget was spent.
+            Conflict: What is there is not what secops would make, or rows forbid the step.
+            OutcomeUnknown: Its statement ran, and the catalogue does not show it.
+        """
+
+        def once() -> bool:
+            finding = step.probe(self.work)
+            if finding.state is State.DIFFERENT:
+                raise different([(step, finding)], touched=self.ran > 0)
+            if finding.building:
+                return False
+            for statement in step.statements(finding):
+                self._run(step, statement)
+            return True
+
+        self._until_done(step, once)
+        after = step.probe(self.work)
+        if after.state is not State.DONE:
+            raise OutcomeUnknown(
+                f"{step.title}: the statement ran, but the step is {after.state}"
+                + (f" ({after.difference})." if after.difference else "."),
+                hint="Somebody may be changing the schema at the same time. Run it again.",
+            )
+
+    def undo(self, step: Step) -> None:
+        """Undo one step, if anything of it is there.
+
+        Raises:
+            Busy: Others held its locks until the budget was spent.
+        """
+
+        def once() -> bool:
+            finding = step.probe(self.work)
+            statement = step.undoing(finding)
+            if statement is not None:
+                self._run(step, statement)
+            return True
+
+        self._until_done(step, once)
+
+    def _until_done(self, step: Step, once: Callable[[], bool]) -> None:
+        for attempt in range(10_000):
+            self.held.check()
+            timeout = self.lock_timeout * _GROWTH[min(attempt, len(_GROWTH) - 1)]
+            self._timeout = timeout
+            started = time.monotonic()
+            try:
+                if once():
+                    return
+                why = f"{step.title}: another session is building it"
+            except (pg.LockNotAvailable, pg.DeadlockDetected):
+                why = f"{step.title}: another session holds a lock on the table"
+            except pg.ForeignKeyViolation as error:
+                raise _orphans(step, error) from None
+            self._spend(started)
+            self._pause(step, why, timeout)
+        raise AssertionError("the budget ends long before")
+
+    def _run(self, step: Step, statement: sql.Composed) -> None:
+        started = time.monotonic()
+        if step.lock is Lock.SHORT:
+            with (
+                self._watching(step, self._timeout / 2),
+                transaction(
+                    self.work,
+                    lock_timeout=self._timeout,
+                    statement_timeout=self._timeout + _STATEMENT_LIMIT,
+                ),
+            ):
+                # Should this process freeze with the lock in hand, the server lets go of it.
+                self.work.execute(
+                    f"SET LOCAL idle_in_transaction_session_timeout = '{_IDLE_LIMIT}'"
+                )
+                self.work.execute(statement)
+        else:
+            with self._watching(step, timedelta(seconds=2)):
+                self.work.execute(statement)
+        self.ran += 1
+        took = timedelta(seconds=time.monotonic() - started)
+        self.observer.ran(step, statement.as_string(), took)
+
+    def _watching(self, step: Step, after: timedelta) -> _Watch:
+        def tell(holders: list[Holder]) -> None:
+            self._seen = holders
+            if step.lock is Lock.LONG:
+                self.observer.waiting(step.title, holders)
+
+        return _Watch(self.watch, self.work.info.backend_pid, after, tell)
+
+    def _spend(self, since: float) -> None:
+        self.budget -= timedelta(seconds=time.monotonic() - since)
+
+    def _pause(self, step: Step, why: str, timeout: timedelta) -> None:
+        jitter = random.uniform(0.5, 1.5)  # noqa: S311  so that two runs do not march in step
+        pause = min(timeout * _PAUSE * jitter, _LONGEST_PAUSE)
+        if pause > self.budget:
+            raise _busy(step, why, self._seen)
+        self.observer.waiting(why, self._seen)
+        self.budget -= pause
+        left = pause.total_seconds()
+        while left > 0:
+            time.sleep(min(left, _SLICE))
+            left -= _SLICE
+            self.held.check()
+
+
+class _Watch:
+    """Looks from another connection at who is in the way of a statement that takes its time."""
+
+    def __init__(
+        self,
+        connect: Callable[[], Connection],
+        pid: int,
+        after: timedelta,
+        tell: Callable[[list[Holder]], None],
+    ) -> None:
+        self._connect = connect
+        self._pid = pid
+        self._after = after.total_seconds()
+        self._tell = tell
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look, name="secops watch", daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        if self._over.wait(self._after):
+            return
+        try:
+            with self._connect() as conn:
+                while not self._over.is_set():
+                    holders = blockers(conn, self._pid)
+                    if holders:
+                        self._tell(holders)
+                    self._over.wait(_SLICE)
+        except (psycopg.Error, SecopsError):
+            # Who is in the way is worth knowing and not worth failing for: the server may have no
+            # connection left. What becomes of the step is told by the step.
+            return
+
+
+def different(found: list[tuple[Step, Finding]], *, touched: bool = False) -> Conflict:
+    """Return the error for objects that are not what secops would make."""
+    so_far = "what was done stands" if touched else "nothing was touched"
+    words = "; ".join(finding.difference for _, finding in found)
+    mends = "; ".join(finding.mend for _, finding in found if finding.mend)
+    return Conflict(
+        f"The database holds what secops would not make, and {so_far}: {words}.",
+        hint=(f"Bring it in line ({mends}), " if mends else "Rename or remove it, ")
+        + "then run it again.",
+        details={
+            "differences": [
+                {"step": step.title, "difference": finding.difference, "mend": finding.mend}
+                for step, finding in found
+            ]
+        },
+    )
+
+
+def _busy(step: Step, why: str, holders: list[Holder]) -> Busy:
+    who = "; ".join(map(str, holders)) or "who, could not be seen (pg_read_all_stats would show it)"
+    return Busy(
+        f"{why}, and secops does not make the app wait for it: {who}.",
+        hint="What was done stands. Wait for that session or end it with "
+        "SELECT pg_terminate_backend(PID), or give a longer --lock-budget; then run it again.",
+        details={"step": step.title, "blockers": [holder.as_dict() for holder in holders]},
+    )
+
+
+def _orphans(step: Step, error: pg.ForeignKeyViolation) -> Conflict:
+    table = f"{error.diag.schema_name}.{error.diag.table_name}"
+    return Conflict(
+        f"{step.title}: {table} has rows whose user is gone ({error.diag.message_detail}).",
+        hint=f"What was done stands. Delete such rows of {table}, then run it again.",
+    )

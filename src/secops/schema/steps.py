@@ -1,0 +1,120 @@
+"""A step: one statement that brings the database nearer, how to undo it, and how to see its state.
+
+A version pointer says what was done once; the catalogue says what is so. Every step therefore has a probe,
+and whether it runs is decided by what the probe finds, never by ``IF NOT EXISTS``: that accepts an invalid
+index, a column of another type, an unvalidated constraint.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from secops.database.connection import Connection
+
+if TYPE_CHECKING:
+    from psycopg import sql
+
+
+class State(enum.StrEnum):
+    """What a probe found."""
+
+    ABSENT = "absent"
+    PARTIAL = "partial"
+    DONE = "done"
+    DIFFERENT = "different"
+
+
+class Lock(enum.StrEnum):
+    """How a statement may wait.
+
+    ``SHORT`` takes a lock that the app waits behind: it runs in a transaction under a lock timeout,
+    which is retried. ``LONG`` takes one that no reader or writer waits behind, and must not be timed
+    out, for that leaves an invalid index: it runs by itself, without a limit.
+    """
+
+    SHORT = "short"
+    LONG = "long"
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """What undoing a step destroys.
+
+    Attributes:
+        what: In words, in the plural: ``rows of refresh_tokens``.
+        count: A query that returns how many, run only where the step is not absent.
+    """
+
+    what: str
+    count: sql.Composed
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a probe found, and what that changes.
+
+    Attributes:
+        state: The state.
+        difference: In words: what is there and what should be, for ``PARTIAL`` and ``DIFFERENT``.
+        mend: SQL that a person could run where secops will not, for ``DIFFERENT``.
+        instead: Statements that finish a partial step, in place of the step's own.
+        undo: The statement that undoes what is there, in place of the step's own.
+        losses: What undoing would destroy, in place of the step's own.
+        building: Whether another session is at it right now.
+    """
+
+    state: State
+    difference: str = ""
+    mend: str = ""
+    instead: tuple[sql.Composed, ...] = ()
+    undo: sql.Composed | None = None
+    losses: tuple[Loss, ...] | None = None
+    building: bool = False
+
+
+ABSENT = Finding(State.ABSENT)
+DONE = Finding(State.DONE)
+
+Probe = Callable[[Connection], Finding]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One change of the schema.
+
+    Attributes:
+        title: What it does, in a few words that begin with a verb.
+        do: The statement.
+        lock: How it may wait.
+        probe: Looks at its state.
+        undo: The statement that takes it back; ``None`` where there is nothing to take back.
+        losses: What that would destroy.
+    """
+
+    title: str
+    do: sql.Composed
+    lock: Lock
+    probe: Probe
+    undo: sql.Composed | None = None
+    losses: tuple[Loss, ...] = ()
+
+    def statements(self, finding: Finding) -> tuple[sql.Composed, ...]:
+        """Return the statements that are left to run after what the probe found."""
+        if finding.state in {State.DONE, State.DIFFERENT}:
+            return ()
+        return finding.instead or (self.do,)
+
+    def undoing(self, finding: Finding) -> sql.Composed | None:
+        """Return the statement that undoes what the probe found, if anything is there to undo."""
+        if finding.state is State.ABSENT:
+            return None
+        return finding.undo or self.undo
+
+    def lost(self, finding: Finding) -> tuple[Loss, ...]:
+        """Return what undoing what the probe found would destroy."""
+        if self.undoing(finding) is None:
+            return ()
+        return self.losses if finding.losses is None else finding.losses
