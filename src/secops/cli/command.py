@@ -19,11 +19,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_type_hints
 
 import typer
 
-from secops.errors import Refused, UsageError
+from secops.errors import ConfigurationError, Refused, UsageError
 from secops.output import Format, Output
 from secops.settings import Settings, load
 
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from secops.database.connection import Connection
     from secops.database.layout import Layout
     from secops.output.outcome import Outcome
+
+Config = Literal["read", "tolerate", "ignore"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,8 @@ class Run:
         reason: Why, as the operator gave it.
         ticket: The ticket it belongs to.
         expect: The number that must match, or ``None``.
+        config: The ``secops.yaml`` that the call names.
+        broken: Why ``secops.yaml`` could not be read, where the command works without.
     """
 
     name: str
@@ -106,6 +110,8 @@ class Run:
     reason: str | None = None
     ticket: str | None = None
     expect: int | None = None
+    config: Path | None = None
+    broken: ConfigurationError | None = None
 
     @contextmanager
     def connect(self, use: str = "database_url") -> Iterator[Connection]:
@@ -196,6 +202,7 @@ def command(
     rows: bool = False,
     changes: bool = False,
     operator: bool = False,
+    config: Config = "read",
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Make a command of a function: add the shared options and hand it a :class:`Run`.
 
@@ -205,6 +212,9 @@ def command(
         rows: Whether it takes ``--format`` (``--json`` it always takes).
         changes: Whether it takes ``--dry-run`` and ``--yes``.
         operator: Whether it takes ``--reason``, ``--ticket`` and ``--expect``.
+        config: What it does with ``secops.yaml``: reads it, reads it unless it is broken (the error is
+            then in ``Run.broken``), or works without
+            any configuration at all.
     """
     shared = (
         (_OPERATOR if operator else {})
@@ -220,7 +230,7 @@ def command(
 
         def wrapped(**given: Any) -> None:  # noqa: ANN401  what typer parsed
             mine = {key: given.pop(key) for key in shared}
-            function(_begin(name, mine), **given)
+            function(_begin(name, mine, config), **given)
 
         parameters = [
             inspect.Parameter(
@@ -250,7 +260,7 @@ def command(
     return decorate
 
 
-def _begin(name: str, shared: dict[str, Any]) -> Run:
+def _begin(name: str, shared: dict[str, Any], config: Config) -> Run:
     url: str | None = shared.get("database_url")
     if url is not None:
         from secops.database.url import holds_password
@@ -260,7 +270,18 @@ def _begin(name: str, shared: dict[str, Any]) -> Run:
                 "--database-url holds a password, and every user of this machine can read it there.",
                 hint="Put the password in ~/.pgpass, or the URL in SECOPS_DATABASE_URL.",
             )
-    settings = load({"database_url": url}, config=shared["config"])
+    flags = {"database_url": url}
+    broken: ConfigurationError | None = None
+    try:
+        if config == "ignore":
+            settings = load(environ={}, read_file=False)
+        else:
+            settings = load(flags, config=shared["config"])
+    except ConfigurationError as error:
+        if config != "tolerate":
+            raise
+        broken = error
+        settings = load(flags, read_file=False)
     chosen: Format = Format.JSON if shared["json"] else shared.get("format", Format.TABLE)
     return Run(
         name=name,
@@ -271,6 +292,8 @@ def _begin(name: str, shared: dict[str, Any]) -> Run:
         reason=shared.get("reason"),
         ticket=shared.get("ticket"),
         expect=shared.get("expect"),
+        config=shared["config"],
+        broken=broken,
     )
 
 
