@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from secops.output.terminal import Stream
 
 
-def _cell(value: object) -> str:
+def _cell(value: object) -> object:
+    """Return a cell that the csv module may write as it is."""
+    if value is None or type(value) is int:
+        return value
     text = for_csv(value)
     return text if is_number(value) else csv_cell(text)
 
@@ -28,7 +31,7 @@ class Csv:
         self._stream = stream
         self._started = False
 
-    def _write(self, rows: Iterable[Iterable[str]]) -> None:
+    def _write(self, rows: Iterable[Iterable[object]]) -> None:
         buffer = io.StringIO()
         csv.writer(buffer, lineterminator="\n").writerows(rows)
         self._stream.write(buffer.getvalue())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TaskID
 from rich.text import Text
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from secops.output.terminal import Stream
+
+
+# Seconds: a guess of more than a month, made from the first few rows, tells nobody anything.
+_FORESEEABLE: Final = 30 * 86_400
 
 
 class _Words(ProgressColumn):
@@ -47,8 +51,9 @@ def figures(done: float, total: float | None, speed: float | None, unit: str) ->
     parts = [f"{done:,.0f} {unit}" if total is None else f"{done:,.0f} of {total:,.0f} {unit}"]
     if speed:
         parts.append(f"{speed:,.0f}/s" if speed >= 10 else f"{speed:.1f}/s")  # noqa: PLR2004
-        if total is not None and total > done:
-            parts.append(f"{about(timedelta(seconds=(total - done) / speed))} left")
+        left = (total - done) / speed if total is not None else 0
+        if 0 < left < _FORESEEABLE:
+            parts.append(f"{about(timedelta(seconds=left))} left")
     return ", ".join(parts)
 
 

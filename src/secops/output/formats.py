@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import re
+from itertools import pairwise
 from typing import Final
 
 
@@ -39,7 +40,7 @@ def wanted_format(arguments: list[str]) -> Format:
     if "--json" in options:
         return Format.JSON
     wanted = ""
-    for word, following in zip(options, [*options[1:], ""], strict=True):
+    for word, following in pairwise([*options, ""]):
         if _APART.fullmatch(word):
             wanted = following
         elif attached := _ATTACHED.fullmatch(word):

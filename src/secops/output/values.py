@@ -82,7 +82,7 @@ def _(value: timedelta) -> int | float:
 
 @for_json.register
 def _(value: Decimal) -> int | float | str:
-    if not value.is_finite() or value.adjusted() > _LARGEST_EXPONENT:
+    if not value.is_finite() or abs(value.adjusted()) > _LARGEST_EXPONENT:
         return str(value)
     if value == value.to_integral_value():
         return int(value)

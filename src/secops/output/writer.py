@@ -146,20 +146,15 @@ class Output:
         if self.format in JSON_FORMATS:
             self.document(outcome.as_dict(), ())
             return
-        columns = outcome.columns()
         if self.format is Format.CSV:
-            if not outcome.items:
-                facts = outcome.as_dict()
-                columns = ("action", "dry_run", "matched", "changed", "summary", "undo")
-                self.rows(columns, [[facts[name] for name in columns]])
-            else:
-                self.rows(columns, ([item.get(name) for name in columns] for item in outcome.items))
+            self._outcome_as_csv(outcome)
             return
         sentence = outcome.sentence()
         if outcome.dry_run and not sentence.startswith("Would"):
             sentence = f"Dry run: {sentence}"
         self.line(sentence)
         if outcome.items:
+            columns = outcome.columns()
             limit = _ITEMS_ON_A_TERMINAL if self._out.terminal else len(outcome.items)
             shown = outcome.items[:limit]
             self.rows(columns, ([item.get(name) for name in columns] for item in shown))
@@ -170,6 +165,26 @@ class Output:
             self.line(f"{'Undo, once done' if outcome.dry_run else 'Undo'}: {outcome.undo}")
         if outcome.dry_run:
             self.line("This was a dry run: nothing was changed.")
+
+    def _outcome_as_csv(self, outcome: Outcome) -> None:
+        """Print the items, and what is no item on stderr; without items one row of the facts."""
+        if not outcome.items:
+            facts = outcome.as_dict()
+            columns: tuple[str, ...] = (
+                "action",
+                "dry_run",
+                "matched",
+                "changed",
+                "summary",
+                "undo",
+            )
+            self.rows(columns, [[facts[name] for name in columns]])
+            return
+        columns = outcome.columns()
+        self.rows(columns, ([item.get(name) for name in columns] for item in outcome.items))
+        self.note(outcome.sentence())
+        if outcome.undo:
+            self.note(f"Undo: {outcome.undo}")
 
     def document(self, value: object, lines: Iterable[str]) -> None:
         """Print a thing that is no table.

@@ -1,0 +1,109 @@
+"""Progress is shown where somebody sees it, and is out of the way of everything else."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import pytest
+
+from secops.output import Format, Output
+from secops.output.drawn_progress import figures
+from secops.output.progress import SILENT
+from support.screens import Tty, said
+
+
+def run(output: Output) -> None:
+    with output.progress("Pruning", total=1_000) as progress:
+        progress.advance(500)
+        progress.describe("Sweeping\x1b[2J[red]")
+        progress.advance()
+
+
+@pytest.mark.parametrize(("tty", "quiet"), [(False, False), (True, True)], ids=["piped", "quiet"])
+def test_nobody_sees_progress_in_a_log_or_when_quiet(tty: bool, quiet: bool) -> None:
+    assert said(run, tty=tty, quiet=quiet) == ("", "")
+
+
+def test_a_dumb_terminal_gets_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    assert said(run, tty=True) == ("", "")
+
+
+@pytest.mark.parametrize("format", [Format.TABLE, Format.JSON])
+def test_a_terminal_sees_how_far_it_is_on_stderr_only(format: Format) -> None:
+    out, err = said(run, format, tty=True)
+    assert not out
+    assert "Pruning" in err
+    assert "501 of 1,000 rows" in err
+    assert r"Sweeping\x1b[2J[red]" in err
+    assert "\x1b[2J" not in err
+    assert err.count("\x1b[?25l") == err.count("\x1b[?25h") == 1  # the cursor comes back
+
+
+def test_without_colour_a_bar_has_none() -> None:
+    _, err = said(run, tty=True, no_color=True)
+    assert "501 of 1,000 rows" in err
+    assert not re.search(r"\x1b\[[0-9;]*m", err)
+
+
+def test_the_cursor_comes_back_after_a_failure() -> None:
+    err = Tty()
+    output = Output(stderr=err)
+    with pytest.raises(RuntimeError), output.progress("Pruning"):
+        raise RuntimeError
+    assert err.getvalue().count("\x1b[?25h") == 1
+    output.note("after")
+    assert err.getvalue().endswith("after\n")
+
+
+def test_text_takes_the_bar_off_the_screen_first() -> None:
+    def speak(output: Output) -> None:
+        with output.progress("Pruning", total=10):
+            output.note("By the way.")
+
+    _, err = said(speak, tty=True)
+    before, after = err.split("By the way.\n")
+    # The bar's line was erased and the cursor stands at its beginning.
+    assert before.rstrip("\n").endswith("\x1b[2K")
+    assert "Pruning" in after
+
+
+def test_progress_inside_progress_is_silent() -> None:
+    output = Output(stderr=Tty())
+    with output.progress("outer") as outer, output.progress("inner") as inner:
+        assert outer is not SILENT
+        assert inner is SILENT
+    with output.progress("next") as following:
+        assert following is not SILENT
+
+
+@pytest.mark.parametrize(
+    ("done", "total", "speed", "shown"),
+    [
+        (0, 50_000, None, "0 of 50,000 rows"),
+        (12_000, 50_000, 3_100, "12,000 of 50,000 rows, 3,100/s, 12 s left"),
+        (1, 10_000, 0.5, "1 of 10,000 rows, 0.5/s, 5 h 33 min left"),
+        (12_000, None, 3_100, "12,000 rows, 3,100/s"),
+        (50_000, 50_000, 3_100, "50,000 of 50,000 rows, 3,100/s"),
+        (50_001, 50_000, 3_100, "50,001 of 50,000 rows, 3,100/s"),
+        (1, 10**18, 1e-9, "1 of 1,000,000,000,000,000,000 rows, 0.0/s"),
+    ],
+)
+def test_rate_and_time_left(
+    done: float, total: float | None, speed: float | None, shown: str
+) -> None:
+    assert figures(done, total, speed, "rows") == shown
+
+
+def test_silence_takes_everything() -> None:
+    SILENT.advance()
+    SILENT.advance(5)
+    SILENT.describe("x")
+
+
+def test_a_stream_that_is_closed_shows_nothing() -> None:
+    closed = io.StringIO()
+    closed.close()
+    with Output(stdout=io.StringIO(), stderr=closed).progress("x") as progress:
+        assert progress is SILENT
