@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from support.databases import Command, Database, create_app
@@ -13,6 +14,10 @@ from support.servers import Server, majors
 
 _SERVERS: dict[str, Server] = {}
 _TEMPLATES: dict[tuple[str, str], str] = {}
+
+# A property does not become false on a busy machine.
+hypothesis.settings.register_profile("secops", deadline=None)
+hypothesis.settings.load_profile("secops")
 
 # The tests are isolated from whoever runs them.
 for _name in list(os.environ):
