@@ -83,7 +83,9 @@ class Bar:
 
 
 @contextmanager
-def bar(stream: Stream, title: str, total: int | None, unit: str) -> Iterator[Bar]:
+def bar(
+    stream: Stream, title: str, total: int | None, unit: str, *, done: int = 0
+) -> Iterator[Bar]:
     """Show a bar for the length of a block; it leaves nothing behind.
 
     Args:
@@ -91,6 +93,7 @@ def bar(stream: Stream, title: str, total: int | None, unit: str) -> Iterator[Ba
         title: What is being done.
         total: How many there are to do, or ``None`` if nobody knows.
         unit: What they are.
+        done: How many are done already.
     """
     live = Progress(
         SpinnerColumn(),
@@ -103,4 +106,4 @@ def bar(stream: Stream, title: str, total: int | None, unit: str) -> Iterator[Ba
         redirect_stderr=False,
     )
     with live:
-        yield Bar(live, live.add_task(inert(title), total=total, unit=inert(unit)))
+        yield Bar(live, live.add_task(inert(title), total=total, completed=done, unit=inert(unit)))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     from secops.errors import SecopsError
-    from secops.output.drawn_progress import Bar
+    from secops.output.late_progress import LateBar
     from secops.output.outcome import Outcome
     from secops.output.progress import Progress
     from secops.output.renderer import Renderer
@@ -58,7 +58,7 @@ class Output:
         self._out = Stream(stdout or sys.stdout, no_color=no_color)
         self._err = Stream(stderr or sys.stderr, no_color=no_color)
         self._made: Renderer | None = None
-        self._bar: Bar | None = None
+        self._bar: LateBar | None = None
 
     @property
     def _renderer(self) -> Renderer:
@@ -249,6 +249,8 @@ class Output:
     ) -> Iterator[Progress]:
         """Show progress on stderr for the length of a block, if it is a terminal and not ``--quiet``.
 
+        The bar appears once the work has taken a moment; it leaves nothing behind.
+
         Args:
             title: What is being done.
             total: How many there are to do, or ``None`` if nobody knows.
@@ -259,9 +261,9 @@ class Output:
         if self.quiet or not self._err.drawn or self._bar is not None:
             yield SILENT
             return
-        from secops.output.drawn_progress import bar
+        from secops.output.late_progress import LateBar
 
-        with bar(self._err, title, total, unit) as shown:
+        with LateBar(self._err, title, total, unit) as shown:
             self._bar = shown
             try:
                 yield shown

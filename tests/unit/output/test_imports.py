@@ -54,3 +54,17 @@ def test_an_outcome_needs_nothing_that_draws() -> None:
         "sqlalchemy",
         "pydantic",
     }
+
+
+def test_short_work_on_a_terminal_needs_nothing_that_draws_either() -> None:
+    loaded = loaded_after(
+        "import io\n"
+        "from secops.output import Output\n"
+        "class Tty(io.StringIO):\n"
+        "    def isatty(self): return True\n"
+        "output = Output(stdout=Tty(), stderr=Tty())\n"
+        "with output.progress('Unlocking', 1) as progress: progress.advance()\n"
+        "output.rows(['email', 'severity'], [['alice@example.com', 'high']], severity='severity')\n"
+    )
+    assert "secops.output.late_progress" in loaded
+    assert not loaded & {"rich", "tabulate", "wcwidth"}

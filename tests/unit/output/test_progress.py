@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import io
 import re
+import time
 
 import pytest
 
 from secops.output import Format, Output
 from secops.output.drawn_progress import figures
+from secops.output.late_progress import DELAY, LateBar
 from secops.output.progress import SILENT
+from secops.output.terminal import Stream
 from support.screens import Tty, said
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let bars appear without waiting."""
+    monkeypatch.setattr(LateBar.__init__, "__kwdefaults__", {"delay": 0})
 
 
 def run(output: Output) -> None:
@@ -107,3 +116,38 @@ def test_a_stream_that_is_closed_shows_nothing() -> None:
     closed.close()
     with Output(stdout=io.StringIO(), stderr=closed).progress("x") as progress:
         assert progress is SILENT
+
+
+def test_what_ends_soon_shows_no_bar() -> None:
+    terminal = Tty()
+    with LateBar(Stream(terminal), "Counting", 10, "rows", delay=60) as progress:
+        progress.advance()
+        progress.describe("Counting on")
+    assert not terminal.getvalue()
+    assert DELAY > 0
+
+
+def test_what_takes_long_shows_one_with_what_was_done_before() -> None:
+    terminal = Tty()
+    with LateBar(Stream(terminal), "Counting", 10, "rows", delay=0.05) as progress:
+        progress.advance(4)
+        progress.describe("Counting on")
+        deadline = time.monotonic() + 30
+        while "4 of 10 rows" not in terminal.getvalue() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        progress.advance()
+    assert "Counting on" in terminal.getvalue()
+    assert "5 of 10 rows" in terminal.getvalue()
+    assert terminal.getvalue().count("\x1b[?25l") == terminal.getvalue().count("\x1b[?25h") == 1
+
+
+def test_no_bar_appears_while_something_is_printed_or_asked() -> None:
+    terminal = Tty()
+    with LateBar(Stream(terminal), "Counting", 10, "rows", delay=0.01) as progress:
+        with progress.aside():
+            time.sleep(0.2)
+            assert not terminal.getvalue()
+        deadline = time.monotonic() + 30
+        while "Counting" not in terminal.getvalue() and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert "Counting" in terminal.getvalue()

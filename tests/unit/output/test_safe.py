@@ -88,6 +88,8 @@ def test_csv_leaves_what_is_no_formula_alone(text: str) -> None:
 def test_an_apostrophe_stands_before_a_formula() -> None:
     assert csv_cell("=1+1") == "'=1+1"
     assert csv_cell("\t=1+1") == r"'\t=1+1"
+    assert csv_cell("\tx") == r"'\tx"
+    assert csv_cell("\rx") == r"'\rx"
     assert csv_cell("\uff1d1") == "'\uff1d1"
     assert csv_cell("Mozilla; +http://bot") == "Mozilla; '+http://bot"
 
@@ -129,6 +131,15 @@ def test_html_reads_back_as_the_text(text: str) -> None:
     written = html_text(text)
     assert not set(written) & set("<>\"'")
     assert html.unescape(written) == inert(text)
+
+
+@pytest.mark.parametrize("start", FORMULA)
+@pytest.mark.parametrize("before", ["", " ", "\xa0 "])
+def test_each_start_of_a_formula_gets_an_apostrophe(before: str, start: str) -> None:
+    blank = start.isspace() and before  # then it is no start any more
+    assert csv_cell(f"{before}{start}x") == ("" if blank else "'") + inert(f"{before}{start}x")
+    if not start.isspace():
+        assert csv_cell(f"a; {start}x") == f"a; '{start}x"
 
 
 @given(st.lists(TEXT, min_size=1, max_size=5))
