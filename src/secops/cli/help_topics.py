@@ -76,7 +76,7 @@ _FORMATS: Final = {
     "jsonl": "one object a line, as rows arrive",
     "csv": "with a header; what a spreadsheet would take for a formula gets an apostrophe before it",
     "markdown": "a table to paste into an issue or a page",
-    "html": "a table that stands alone",
+    "html": "a page that needs nothing else",
 }
 
 

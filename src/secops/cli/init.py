@@ -54,7 +54,8 @@ def command(
     written: leave that in the environment, or the password in ~/.pgpass.
 
     --print-grants prints the SQL that makes three roles: secops_migrator, secops_operator,
-    secops_reader. None of them can read a password. Look at it, then run it with psql as a superuser.
+    secops_reader. Operator and reader cannot read a password, nor the hash of a token. Look at it, then
+    run it with psql as a superuser.
 
     \b
     Examples:

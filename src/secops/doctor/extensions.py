@@ -40,6 +40,8 @@ def statements(patient: Patient) -> Result:
     except psycopg.errors.InsufficientPrivilege:
         return warn(
             "there, but this role may not read it",
-            "GRANT pg_read_all_stats TO the role that reports.",
+            sql.SQL("GRANT SELECT ON {} TO {};")
+            .format(name, sql.Identifier(patient.conn.info.user))
+            .as_string(),
         )
     return ok("there")

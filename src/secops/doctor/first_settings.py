@@ -230,11 +230,16 @@ def refusal(path: Path) -> Refused:
 def _written_beside(path: Path, content: bytes) -> Path:
     # mkstemp makes it for its owner alone (0600).
     number, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    with open(number, "wb") as file:  # noqa: PTH123  a descriptor
-        file.write(content)
-        file.flush()
-        os.fsync(number)
-    return Path(name)
+    made = Path(name)
+    try:
+        with open(number, "wb") as file:  # noqa: PTH123  a descriptor
+            file.write(content)
+            file.flush()
+            os.fsync(number)
+    except OSError:
+        made.unlink()
+        raise
+    return made
 
 
 def _link(made: Path, path: Path) -> None:
