@@ -152,7 +152,7 @@ def _option(parameter: Parameter) -> tuple[object, object]:
     bounds = parameter.bounds or ", ".join(parameter.choices)
     metavar = METAVARS[parameter.type]
 
-    def complete(_: Context, __: list[str], incomplete: str) -> list[str | tuple[str, str]]:
+    def complete(incomplete: str) -> list[str]:
         return [choice for choice in parameter.choices if choice.startswith(incomplete)]
 
     option = typer.Option(
