@@ -245,7 +245,7 @@ def nobody(
     if len(names) == 1 and not places:
         close = near[names[0]]
         return NothingMatched(
-            f"There is no account {names[0]!r}.",
+            f"There is no account '{names[0]}'.",
             hint=f"Did you mean {_either(close)}?" if close else "Give an e-mail address or an id.",
             details=details,
         )
@@ -255,7 +255,7 @@ def nobody(
         close = near.get(name, [])
         lines.append(
             (f"{place}: " if place else "")
-            + repr(name)
+            + f"'{name}'"
             + (f"; did you mean {_either(close)}?" if close else "")
         )
     if len(names) > _LISTED:

@@ -61,6 +61,8 @@ def read_names(who: Sequence[str] | None, file: str | None) -> Names:
         NothingMatched: The file names nobody.
         OSError: It cannot be read.
     """
+    from secops.accounts.operations import storable
+
     names = list(who or ())
     if any(not name.strip() for name in names):
         raise UsageError("A name is empty.", hint="Is a variable of your script unset?")
@@ -70,7 +72,7 @@ def read_names(who: Sequence[str] | None, file: str | None) -> Names:
         shown = "stdin" if file == "-" else file
         # Bytes that are no UTF-8 match nobody, and the line is named like any other.
         for number, line in enumerate(data.decode("utf-8-sig", "surrogateescape").split("\n"), 1):
-            name = line.strip()
+            name = storable(line.strip())
             if name and not name.startswith("#"):
                 names.append(name)
                 places.setdefault(name, f"{shown}:{number}")
