@@ -30,7 +30,7 @@ _HEAD: Final = """\
 _HOW: Final = (
     "# Set SECOPS_DATABASE_URL; or write the URL without its password, which ~/.pgpass keeps."
 )
-_PLAIN: Final = re.compile(r"[A-Za-z_/][\w./:@?=&%+-]*(?<!:)", re.ASCII)
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_/][\w./:@?=&%+-]*(?<!:)", re.ASCII)
 _NULLS: Final = frozenset({"null", "Null", "NULL"})
 
 
