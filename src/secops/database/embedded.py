@@ -84,6 +84,13 @@ def url(socket_dir: Path, database: str) -> str:
     return f"postgresql://postgres@/{quote(database)}?host={host}&port={_PORT}"
 
 
+def is_running(folder: Path) -> bool:
+    """Say whether the server of a data folder runs."""
+    if not (folder / "postmaster.pid").is_file():
+        return False
+    return _running(folder.resolve()) is not None
+
+
 def stop(folder: Path) -> bool:
     """Stop the server of a data folder; open connections are ended.
 
@@ -94,11 +101,9 @@ def stop(folder: Path) -> bool:
         SecopsError: It is not installed, or did not stop.
     """
     folder = folder.resolve()
-    if not (folder / "postmaster.pid").is_file():
+    if not is_running(folder):
         return False
     package = _package("postgres_server")
-    if _running(folder) is None:
-        return False
     server: PostgresServer = package.get_server(folder, cleanup_mode=None, start=False)
     try:
         _pg_ctl(server, "-m", "fast", "stop")

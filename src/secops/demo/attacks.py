@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from secops.demo.backend import LOCKED_FOR, MAX_ATTEMPTS
 from secops.demo.names import CULTURES
 from secops.demo.people import DAY, ipv6
 
@@ -40,6 +41,7 @@ STUFFERS: Final = "198.18.0.0/16"
 
 MINUTE: Final = 60.0
 HOUR: Final = 3_600.0
+_ROUND: Final = LOCKED_FOR + 75
 
 HOSTILE_EMAILS: Final = (
     "\x1b[2J\x1b[1;31mowned\x1b[0m@example.com",
@@ -87,14 +89,25 @@ class Attempt:
 
 
 def guesses_at_one(
-    rng: Random, account: Account, until: float, *, ip: str, lasts: float, pause: float
+    rng: Random, account: Account, until: float, *, ip: str, rounds: int, pause: float
 ) -> Iterator[tuple[float, Attempt]]:
-    """Brute force: one address tries password after password on one account."""
-    moment = until - lasts
+    """Brute force: one address tries password after password on one account.
+
+    Five tries lock it; the attacker goes on more slowly and begins anew when the lock is over. The last
+    lock is eight minutes old at the end.
+    """
     agent = rng.choice(_TOOLS)
-    while moment < until:
-        yield moment, Attempt(BRUTE_FORCE, account, "", ip, agent)
-        moment += pause * (0.7 + 0.6 * rng.random())
+    for place in range(rounds):
+        begin = until - 9 * MINUTE - (rounds - 1 - place) * _ROUND
+        moment = begin
+        for _ in range(MAX_ATTEMPTS):
+            yield moment, Attempt(BRUTE_FORCE, account, "", ip, agent)
+            moment += 4 + 6 * rng.random()
+        last = place == rounds - 1
+        slower = 70 if last else pause
+        while moment < min(begin + LOCKED_FOR, until - MINUTE):
+            yield moment, Attempt(BRUTE_FORCE, account, "", ip, agent)
+            moment += slower * (0.7 + 0.6 * rng.random())
 
 
 def guesses_from_many(
@@ -149,7 +162,7 @@ def stuffs(
         (f"198.18.{rng.randint(0, 255)}.{rng.randint(1, 254)}", rng.choice(_TOOLS))
         for _ in range(max(tries // 4, 40))
     ]
-    hits = rng.sample(range(len(accounts)), min(12, len(accounts) // 2))
+    hits = rng.sample(range(len(accounts)), min(8, len(accounts) // 2))
     for place, account in enumerate(accounts):
         ip, agent = rng.choice(pool)
         yield (

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import timedelta
 from random import Random
 from typing import TYPE_CHECKING, Final, LiteralString
 
@@ -74,10 +74,6 @@ class Demo:
     tokens: int
     until: str
 
-    def age(self, now: datetime) -> float:
-        """Return for how many seconds its traffic has been over."""
-        return (now - datetime.fromisoformat(self.until)).total_seconds()
-
 
 def exists(server: Connection) -> bool:
     """Say whether the server has the demo's database, complete or not."""
@@ -98,6 +94,14 @@ def find(server: Connection) -> Demo | None:
         return Demo(**known)
     except (ValueError, TypeError, AttributeError, KeyError):
         return None  # somebody else's comment
+
+
+def age(server: Connection, demo: Demo) -> timedelta:
+    """Return how long ago the demo's traffic ended."""
+    row = server.execute("SELECT now() - %s::timestamptz", (demo.until,)).fetchone()
+    assert row is not None
+    assert isinstance(row[0], timedelta)
+    return row[0]
 
 
 def create(server: Connection) -> None:

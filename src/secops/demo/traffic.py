@@ -156,23 +156,14 @@ class Traffic:
         sprayed_before = [others.pop() for _ in range(max(20, round(250 * scale)))]
         leaked = [others.pop() for _ in range(max(20, round(1_300 * scale)))]
         taken = {account.person.email.lower() for account in self.accounts}
-        pause = 8 / max(scale, 0.25)
-        yield from self._tries(
-            attacks.guesses_at_one(
-                rng, cast[LOCKED_OUT], until - 2 * MINUTE, ip=attacks.GUESSER, lasts=98 * MINUTE,
-                pause=pause,
+        pause = 8 / max(scale, 0.4)
+        for victim, ip, end, rounds in (
+            (cast[LOCKED_OUT], attacks.GUESSER, until, 4),
+            (others.pop(), "203.0.113.31", until - 9.2 * DAY, 2),
+        ):
+            yield from self._tries(
+                attacks.guesses_at_one(rng, victim, end, ip=ip, rounds=rounds, pause=pause)
             )
-        )  # fmt: skip
-        yield from self._tries(
-            attacks.guesses_at_one(
-                rng,
-                others.pop(),
-                until - 9.2 * DAY,
-                ip="203.0.113.31",
-                lasts=40 * MINUTE,
-                pause=pause,
-            )
-        )
         yield from self._tries(
             attacks.guesses_from_many(
                 rng, cast[BESIEGED], until, addresses=max(60, round(420 * scale)), lasts=2.5 * HOUR
@@ -250,10 +241,14 @@ class Traffic:
         if not session.alive(moment):
             return
         self.backend.replay(moment, session, home, session.agent, attacks.THEFT)
-        again = self.backend.login(moment + 40, account, home, session.agent, right=True)
-        if again is not None:
-            for when in _every_quarter(moment + 40, moment + HOUR):
-                self._at(when, partial(self._refresh_if_alive, again, home))
+        self._at(moment + 40, partial(self._return, account, session.agent))
+
+    def _return(self, account: Account, agent: str, moment: float) -> None:
+        home = account.person.home
+        session = self.backend.login(moment, account, home, agent, right=True)
+        if session is not None:
+            for when in _every_quarter(moment, moment + HOUR):
+                self._at(when, partial(self._refresh_if_alive, session, home))
 
     def _storm(self, account: Account) -> Iterator[tuple[float, Act]]:
         """A script refreshes its token with every request instead of when it runs out."""
