@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 import sqlalchemy
+import sqlalchemy.exc
 from alembic import command
 from alembic.config import Config
 from sqlalchemy.pool import NullPool
@@ -73,8 +74,12 @@ class Ledger:
         engine = sqlalchemy.create_engine(
             "postgresql+psycopg://", creator=self._transactional, poolclass=NullPool
         )
-        with engine.connect() as self.connection:
-            what(config)
+        try:
+            with engine.connect() as self.connection:
+                what(config)
+        except sqlalchemy.exc.DBAPIError as error:
+            # The driver's own error is what everybody else here understands.
+            raise (error.orig or error) from None
 
     def _transactional(self) -> Connection:
         conn = self._connect()
