@@ -77,8 +77,8 @@ def reasons(facts: Facts, layout: Layout) -> list[Reason]:
             Reason("inactive", f"the account is switched off ({layout.users.active} is false)")
         )
     if lock is not None:
-        why = f" because: {lock.reason}" if lock.reason else ""
-        ticket = f" (ticket {lock.ticket})" if lock.ticket else ""
+        ticket = f" for ticket {lock.ticket}" if lock.ticket else ""
+        why = f": {lock.reason}" if lock.reason else ""
         found.append(
             Reason(
                 "operator_lock",
@@ -107,7 +107,7 @@ def reasons(facts: Facts, layout: Layout) -> list[Reason]:
 def _until(until: datetime | None, now: datetime) -> str:
     if until is None or until.year == FOREVER.year:
         return "until somebody unlocks it"
-    return f"until {for_people(until)}, in {about(until - now)}"
+    return f"until {for_people(until)} (in {about(until - now)})"
 
 
 def _from_where(events: Sequence[Event]) -> str:

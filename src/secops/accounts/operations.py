@@ -97,6 +97,21 @@ class Operation:
             ),
         )
 
+    def advance(self, conn: Connection, layout: Layout, *, changed: int) -> None:
+        """Write how many rows were changed so far, in the transaction that changes some of them.
+
+        Args:
+            conn: Where to.
+            layout: The tables.
+            changed: How many, with those of this transaction.
+        """
+        conn.execute(
+            sql.SQL("UPDATE {operations} SET changed = %s WHERE id = %s").format(
+                operations=layout.operations
+            ),
+            (changed, self.id),
+        )
+
     def finish(
         self,
         conn: Connection,

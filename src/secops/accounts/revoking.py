@@ -32,7 +32,7 @@ REASON: Final = "admin"
 
 ACCESS_TOKENS: Final = (
     "Access tokens that are already out work until they expire (15 minutes in the plan), unless the "
-    "app compares secops.accounts.token_epoch, which was raised."
+    "app compares secops.accounts.token_epoch, which rises when an account has no session left."
 )
 """What an operator must know who ends sessions: no refresh token is needed for these."""
 

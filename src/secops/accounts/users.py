@@ -27,6 +27,7 @@ _SUGGESTED: Final = 20
 _LISTED: Final = 100
 _NEIGHBOURS: Final = 100
 _SAMPLE: Final = 2_000
+_NEAR: Final = 0.6
 _LONGEST_WITH_VARIANTS: Final = 60
 _LETTERS: Final = "abcdefghijklmnopqrstuvwxyz0123456789.@_-+"
 
@@ -285,8 +286,6 @@ def suggest(conn: Connection, layout: Layout, who: str) -> list[str]:
         layout: The tables.
         who: What was written.
     """
-    import difflib  # noqa: PLC0415  only for a name that matches nobody
-
     wanted = storable(who.strip()).lower()
     if not wanted:
         return []
@@ -304,15 +303,34 @@ def suggest(conn: Connection, layout: Layout, who: str) -> list[str]:
         few=sql.Literal(_NEIGHBOURS),
         many=sql.Literal(_SAMPLE),
     )
-    rows = conn.execute(query, {"who": wanted, "variants": sorted(_variants(wanted))})
-    candidates: dict[str, str] = {}
-    for (address,) in rows:
-        candidates.setdefault(str(address).lower(), str(address))
-        # Somebody who writes `bob` means the part before the @.
-        if "@" not in wanted:
-            candidates.setdefault(str(address).lower().partition("@")[0], str(address))
-    near = difflib.get_close_matches(wanted, candidates, n=6, cutoff=0.7)
-    return list(dict.fromkeys(candidates[each] for each in near))[:3]
+    variants = _variants(wanted)
+    rows = conn.execute(query, {"who": wanted, "variants": sorted(variants)})
+    near = [
+        (likeness, address)
+        for (address,) in rows
+        if (likeness := _likeness(wanted, str(address).lower(), variants)) >= _NEAR
+    ]
+    return [str(address) for _, address in sorted(near, key=lambda pair: (-pair[0], pair[1]))[:3]]
+
+
+def _likeness(wanted: str, address: str, variants: set[str]) -> float:
+    """Say how near an address is to what was written, from 0 to 1.
+
+    Most addresses of an app share a domain, so those that share no more are not near: the part before
+    the @ decides, and the whole where the domains differ.
+    """
+    from difflib import SequenceMatcher  # noqa: PLC0415  only for a name that matches nobody
+
+    if address in variants:
+        return 1.0
+    name, at, domain = wanted.partition("@")
+    other, _, others = address.partition("@")
+    matcher = SequenceMatcher(None, other, name)
+    if matcher.real_quick_ratio() < _NEAR or (likeness := matcher.ratio()) < _NEAR:
+        return 0.0
+    if not at or domain == others:
+        return likeness
+    return likeness * SequenceMatcher(None, others, domain).ratio()
 
 
 def _variants(text: str) -> set[str]:

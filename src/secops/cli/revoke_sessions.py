@@ -273,9 +273,7 @@ def _outcome(
         changed=changed,
         items=() if people and dry_run else shown(run, items),
         summary=_summary(found, changed, accounts, dry_run=dry_run),
-        undo="none: an ended session cannot be brought back; people log in again"
-        if changed
-        else "",
+        undo="not possible; people whose sessions ended log in again" if changed else "",
         operation_id=operation_id,
         extra={"accounts": len(found), "access_tokens": ACCESS_TOKENS},
     )

@@ -78,7 +78,6 @@ def _lines(found: Explanation) -> Iterator[str]:
     yield f"Attempts  {found.left:,} of {found.allowed:,} left"
     for note in found.notes:
         yield f"Note      {note.text}"
-    yield ""
 
 
 def _tables(run: Run, found: Explanation) -> None:
@@ -93,7 +92,6 @@ def _tables(run: Run, found: Explanation) -> None:
         title="Live sessions",
         empty="No live sessions.",
     )
-    run.output.line()
     run.output.rows(
         ("when", "event", "severity", "ip", "device", "message"),
         (
@@ -119,7 +117,8 @@ def _message(event: Event) -> str:
     if event.category != "operator" or not isinstance(event.metadata, dict):
         return text
     actor, reason = event.metadata.get("actor"), event.metadata.get("reason")
-    return f"{text} ({actor}: {reason})" if reason else f"{text} ({actor})"
+    # A lock's message ends with the reason.
+    return f"{text} ({actor}: {reason})" if reason and reason not in text else f"{text} ({actor})"
 
 
 def _document(found: Explanation) -> Mapping[str, object]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from math import ceil
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -227,5 +228,6 @@ def _undo(run: Run, unlocked: Sequence[Step], operation_id: str) -> str:
     endless = any(step.until is None or step.until.year == FOREVER.year for step in unlocked)
     options: list[str] = []
     if ends is not None and not endless:
-        options = ["--for", format_duration(max(ends, timedelta(minutes=1)))]
+        whole = timedelta(seconds=max(60, ceil(ends.total_seconds())))
+        options = ["--for", format_duration(whole)]
     return undo(run, "lock user", [step.state.account for step in unlocked], options, operation_id)
