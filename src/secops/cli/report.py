@@ -76,14 +76,14 @@ def _catalogue(ctx: Context, args: Iterable[str] = (), *, forgiving: bool) -> Ca
         args: What follows the report's name; ``--config`` may stand there.
         forgiving: Whether a configuration that cannot be read only leaves out the user's own reports.
     """
-    config: Path | None = ctx.params.get("config")
+    given: str | None = ctx.params.get("config")  # as it was typed: typer has not converted it yet
     for word, following in pairwise([*args, ""]):
         if word == "--config":
-            config = Path(following)
+            given = following
         elif word.startswith("--config="):
-            config = Path(word.removeprefix("--config="))
+            given = word.removeprefix("--config=")
     try:
-        return open_catalogue(load(config=config))
+        return open_catalogue(load(config=Path(given) if given else None))
     except ConfigurationError:
         if not forgiving:
             raise
