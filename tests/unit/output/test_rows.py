@@ -8,6 +8,7 @@ import re
 import tracemalloc
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from decimal import Decimal
 
 import pytest
 from hypothesis import given
@@ -16,7 +17,6 @@ from rich.cells import cell_len
 
 from secops.output import Format, Output
 from secops.output.as_json import distinct
-from secops.output.as_table import width
 from support.screens import Tty, said
 
 COLUMNS = ["email", "failures", "last", "severity"]
@@ -35,9 +35,13 @@ def test_a_piped_table_has_no_box_no_colour_and_is_not_cut() -> None:
     assert "x" * 200 in lines[-1]
     assert "\x1b" not in out
     assert not err
-    # Where a column begins does not depend on how wide the letters before it are.
-    assert width(lines[3][: lines[3].index("2026")]) == width(lines[1][: lines[1].index("last")])
-    assert width(lines[3][: lines[3].index("12 ")]) + 1 == width(lines[4][: lines[4].index("7")])
+    # Where a column begins does not depend on how wide the letters before it are, as rich measures them.
+    assert cell_len(lines[3][: lines[3].index("2026")]) == cell_len(
+        lines[1][: lines[1].index("last")]
+    )
+    assert cell_len(lines[3][: lines[3].index("12 ")]) + 1 == cell_len(
+        lines[4][: lines[4].index("7")]
+    )
 
 
 def test_markdown_aligns_numbers_to_the_right() -> None:
@@ -51,8 +55,9 @@ def test_markdown_aligns_numbers_to_the_right() -> None:
 
 
 def test_csv_keeps_numbers_and_writes_times_for_machines() -> None:
-    out, _ = said(lambda o: o.rows(["n", "t", "ok"], [[-5, ROWS[0][2], True]]), Format.CSV)
-    assert out == "n,t,ok\n-5,2026-11-24T09:00:00+00:00,true\n"
+    row = [-5, -1.5, Decimal("-2.50"), ROWS[0][2], True]
+    out, _ = said(lambda o: o.rows(["n", "f", "d", "t", "ok"], [row]), Format.CSV)
+    assert out == "n,f,d,t,ok\n-5,-1.5,-2.50,2026-11-24T09:00:00+00:00,true\n"
 
 
 def test_json_is_one_array_of_objects_one_a_line() -> None:
@@ -238,6 +243,13 @@ def test_nothing_is_lost_however_narrow_the_terminal(
     for letter in "abcdefgh-é名":
         written = sum(cell.count(letter) for cells in [names, *rows] for cell in cells)
         assert shown.count(letter) >= written, letter
+
+
+def test_a_word_longer_than_its_column_is_folded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    out, _ = said(lambda o: o.rows(["email", "agent"], [["bob@example.com", "x" * 150]]), tty=True)
+    assert out.count("x") == 150 + "bob@example.com".count("x")
+    assert "…" not in out
 
 
 def test_a_cell_that_would_fill_the_screen_is_shortened_there_and_nowhere_else() -> None:
