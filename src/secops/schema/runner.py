@@ -21,16 +21,14 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import psycopg
 from psycopg import errors as pg
+from psycopg import sql
 
-from secops.database.connection import transaction
 from secops.database.locks import blockers
 from secops.errors import Busy, Conflict, OutcomeUnknown, SecopsError
 from secops.schema.steps import Finding, Lock, State, Step
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
-
-    from psycopg import sql
 
     from secops.database.connection import Connection
     from secops.database.locks import Holder
@@ -45,7 +43,8 @@ _SLICE: Final = 1.0
 # What takes a short lock changes the catalogue alone. Should one ever do more, the app is not to
 # find out by waiting.
 _STATEMENT_LIMIT: Final = timedelta(seconds=5)
-_IDLE_LIMIT: Final = "10s"
+_IDLE_LIMIT: Final = timedelta(seconds=10)
+_LONG_WAIT: Final = timedelta(seconds=2)
 
 Steps = Callable[["Site"], list[Step]]
 
@@ -118,8 +117,8 @@ class Runner:
                 raise different([(step, finding)], touched=self.ran > 0)
             if finding.building:
                 return False
-            for statement in step.statements(finding):
-                self._run(step, statement)
+            for statement, lock in zip(step.statements(finding), step.locks(finding), strict=True):
+                self._run(step, statement, lock)
             return True
 
         self._until_done(step, once)
@@ -142,7 +141,7 @@ class Runner:
             finding = step.probe(self.work)
             statement = step.undoing(finding)
             if statement is not None:
-                self._run(step, statement)
+                self._run(step, statement, finding.undo_lock or step.lock)
             return True
 
         self._until_done(step, once)
@@ -165,33 +164,54 @@ class Runner:
             self._pause(step, why, timeout)
         raise AssertionError("the budget ends long before")
 
-    def _run(self, step: Step, statement: sql.Composed) -> None:
+    def _run(self, step: Step, statement: sql.Composed, lock: Lock) -> None:
         started = time.monotonic()
-        if step.lock is Lock.SHORT:
-            with (
-                self._watching(step, self._timeout / 2),
-                transaction(
-                    self.work,
-                    lock_timeout=self._timeout,
-                    statement_timeout=self._timeout + _STATEMENT_LIMIT,
-                ),
-            ):
-                # Should this process freeze with the lock in hand, the server lets go of it.
-                self.work.execute(
-                    f"SET LOCAL idle_in_transaction_session_timeout = '{_IDLE_LIMIT}'"
-                )
-                self.work.execute(statement)
+        if lock is Lock.SHORT:
+            with self._watching(step, self._timeout / 2):
+                self._transact(step, statement)
         else:
-            with self._watching(step, timedelta(seconds=2)):
+            with self._watching(step, _LONG_WAIT):
                 self.work.execute(statement)
         self.ran += 1
         took = timedelta(seconds=time.monotonic() - started)
         self.observer.ran(step, statement.as_string(), took)
 
+    def _transact(self, step: Step, statement: sql.Composed) -> None:
+        """Run a transaction as one message, so that no lock is held for a round trip of the network."""
+        parts: list[sql.Composable] = [sql.SQL("BEGIN")]
+        if step.busy is not None:
+            parts += self._limits(max(self.budget, self._timeout))
+            parts.append(sql.SQL("LOCK TABLE {} IN SHARE UPDATE EXCLUSIVE MODE").format(step.busy))
+        parts += self._limits(self._timeout)
+        parts.append(statement)
+        if step.event is not None:
+            parts.append(step.event(self.work))
+        parts.append(sql.SQL("COMMIT"))
+        try:
+            self.work.execute(sql.SQL(";\n").join(parts))
+        except psycopg.Error:
+            if not self.work.closed:
+                self.work.rollback()
+            raise
+
+    def _limits(self, timeout: timedelta) -> list[sql.Composable]:
+        words = sql.SQL("SET LOCAL {} = {}")
+        return [
+            words.format(sql.Identifier(name), sql.Literal(span // timedelta(milliseconds=1)))
+            for name, span in (
+                ("lock_timeout", timeout),
+                ("statement_timeout", timeout + _STATEMENT_LIMIT),
+                ("idle_in_transaction_session_timeout", _IDLE_LIMIT),
+            )
+        ]
+
     def _watching(self, step: Step, after: timedelta) -> _Watch:
+        begun = time.monotonic()
+
         def tell(holders: list[Holder]) -> None:
             self._seen = holders
-            if step.lock is Lock.LONG:
+            # A wait that a lock timeout ends is told of when it has ended.
+            if time.monotonic() - begun >= _LONG_WAIT.total_seconds():
                 self.observer.waiting(step.title, holders)
 
         return _Watch(self.watch, self.work.info.backend_pid, after, tell)

@@ -61,7 +61,9 @@ class Finding:
         difference: In words: what is there and what should be, for ``PARTIAL`` and ``DIFFERENT``.
         mend: SQL that a person could run where secops will not, for ``DIFFERENT``.
         instead: Statements that finish a partial step, in place of the step's own.
+        locks: How each of ``instead`` may wait; empty: each as the step says.
         undo: The statement that undoes what is there, in place of the step's own.
+        undo_lock: How that may wait, where not as the step says.
         losses: What undoing would destroy, in place of the step's own.
         building: Whether another session is at it right now.
     """
@@ -70,7 +72,9 @@ class Finding:
     difference: str = ""
     mend: str = ""
     instead: tuple[sql.Composed, ...] = ()
+    locks: tuple[Lock, ...] = ()
     undo: sql.Composed | None = None
+    undo_lock: Lock | None = None
     losses: tuple[Loss, ...] | None = None
     building: bool = False
 
@@ -92,6 +96,11 @@ class Step:
         probe: Looks at its state.
         undo: The statement that takes it back; ``None`` where there is nothing to take back.
         losses: What that would destroy.
+        busy: A table under load that a short lock is taken on. Whoever maintains it (an autovacuum, a
+            build of an index) is waited for first, in a way that keeps no reader or writer waiting:
+            autovacuum gives way, but only to whoever waits for deadlock_timeout, which a lock timeout
+            cuts short.
+        event: Returns an INSERT that tells of the step, made in its transaction; for short locks.
     """
 
     title: str
@@ -100,12 +109,18 @@ class Step:
     probe: Probe
     undo: sql.Composed | None = None
     losses: tuple[Loss, ...] = ()
+    busy: sql.Identifier | None = None
+    event: Callable[[Connection], sql.Composed] | None = None
 
     def statements(self, finding: Finding) -> tuple[sql.Composed, ...]:
         """Return the statements that are left to run after what the probe found."""
         if finding.state in {State.DONE, State.DIFFERENT}:
             return ()
         return finding.instead or (self.do,)
+
+    def locks(self, finding: Finding) -> tuple[Lock, ...]:
+        """Return how each of :meth:`statements` may wait."""
+        return finding.locks or (self.lock,) * len(self.statements(finding))
 
     def undoing(self, finding: Finding) -> sql.Composed | None:
         """Return the statement that undoes what the probe found, if anything is there to undo."""
