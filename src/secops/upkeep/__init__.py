@@ -1,0 +1,1 @@
+"""What cron runs: keeping the tables small without the app noticing."""

@@ -1,0 +1,379 @@
+"""Deleting expired refresh tokens in small batches, beside an app that does not notice.
+
+Each batch is a transaction of its own and writes what it deleted into the run's row of
+``secops.operations`` before it commits, so that a run which dies leaves no deletion without its record. The
+event in ``security_events``, which operators can add to and never change, is written once: at the end, in
+the transaction that finishes the operation's row. For a run that died, the next one writes it.
+
+What a session has locked is skipped (SKIP LOCKED) and tried again at the end. Locking every row first would
+cost as much as deleting it, so rows that nobody has touched lately are deleted straight away: a row whose last
+writer and last locker ended before the oldest transaction now running is locked by nobody. Should one be
+locked in that very moment, the batch gives up within the lock timeout, and is done again row by row.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, timedelta
+from typing import TYPE_CHECKING, Final, LiteralString
+
+import psycopg
+from psycopg import errors as pg
+from psycopg import sql
+
+from secops.accounts.events import record
+from secops.accounts.operations import Operation
+from secops.database.connection import transaction
+from secops.errors import Interrupted
+from secops.output.progress import SILENT
+from secops.upkeep.expired import evidence
+from secops.upkeep.walks import ByKey, choose
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from secops.database.connection import Connection
+    from secops.database.layout import Layout
+    from secops.output.progress import Progress
+    from secops.upkeep.expired import Bounds
+    from secops.upkeep.pace import Pace
+    from secops.upkeep.walks import Piece, Walk
+
+COMMAND: Final = "prune tokens"
+EVENT: Final = "tokens_pruned"
+
+# How often, and in how many seconds, what was locked is tried again at the end.
+_SWEEPS: Final = (0.0, 0.2, 0.5, 1.0)
+
+
+@dataclass
+class Pruned:
+    """What a run did.
+
+    Attributes:
+        bounds: What it counted as expired.
+        deleted: Tokens that are gone.
+        kept: Expired tokens that stay as evidence.
+        locked: Expired tokens that other sessions held to the end; the next run takes them.
+        batches: Transactions that deleted something.
+        seconds: How long it took.
+        complete: Whether it came to the end of the table.
+    """
+
+    bounds: Bounds
+    deleted: int = 0
+    kept: int = 0
+    locked: int = 0
+    batches: int = 0
+    seconds: float = 0.0
+    complete: bool = False
+
+    def facts(self) -> dict[str, object]:
+        """Return it for the record and for ``--json``; JSON-serialisable."""
+        return {
+            "expired_before": self.bounds.cutoff.isoformat(),
+            "kept_as_evidence": self.kept if self.complete else None,
+            "locked": self.locked if self.complete else None,
+            "batches": self.batches,
+            "seconds": round(self.seconds, 3),
+            "rows_per_second": round(self.deleted / self.seconds) if self.seconds else 0,
+            "complete": self.complete,
+        }
+
+
+@dataclass
+class _Left:
+    """What of a piece is still there: evidence, and what others hold."""
+
+    kept: int = 0
+    locked: int = 0
+
+
+@dataclass
+class Pruner:
+    """One run. Made once, run once.
+
+    Attributes:
+        conn: In autocommit mode.
+        layout: The tables.
+        operation: Who, where, why.
+        bounds: What counts as expired.
+        pace: How much at once.
+        lock_timeout: The longest wait for one lock.
+        progress: Told of each batch.
+        alive: Called now and then; raises if the run must stop.
+    """
+
+    conn: Connection
+    layout: Layout
+    operation: Operation
+    bounds: Bounds
+    pace: Pace
+    lock_timeout: timedelta = timedelta(milliseconds=100)
+    progress: Progress = SILENT
+    alive: Callable[[], None] = lambda: None
+    _done: Pruned = field(init=False)
+    _began: float = field(default=0.0, init=False)
+    _checked: float = field(default=0.0, init=False)
+
+    def run(self, *, expired: int, max_duration: timedelta | None = None) -> Pruned:
+        """Delete what expired before the cutoff and is no evidence.
+
+        Args:
+            expired: About how many tokens are expired; decides in which order the table is read.
+            max_duration: After how long to stop; the next run goes on.
+
+        Raises:
+            Interrupted: Ctrl-C; what was done stands and is recorded.
+        """
+        # A stricter default of the database would keep a batch from seeing what was just committed.
+        self.conn.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+        self._done = Pruned(self.bounds)
+        self._began = time.monotonic()
+        deadline = None if max_duration is None else self._began + max_duration.total_seconds()
+        try:
+            self._close_abandoned()
+            walk = choose(
+                self.conn, self.layout, self.bounds, expired=expired, batch=self.pace.most
+            )
+            left = self._walk(walk, deadline, rows_apart=False)
+            for wait in _SWEEPS:
+                if left is None or not left.locked:
+                    break
+                self.progress.describe("Trying again what was locked")
+                time.sleep(wait)
+                left = self._walk(ByKey(self.layout, self.bounds), deadline, rows_apart=True)
+            if left is not None:
+                self._done.kept, self._done.locked = left.kept, left.locked
+                self._done.complete = True
+        except BaseException as error:
+            # The connection may be what failed; then the next run writes the event.
+            with suppress(psycopg.Error):
+                self._finish()
+            if isinstance(error, KeyboardInterrupt):
+                raise Interrupted(
+                    f"Interrupted after {self._done.deleted:,} tokens were deleted.",
+                    hint="What was done stands; run it again to go on.",
+                    details={"changed": self._done.deleted},
+                ) from None
+            raise
+        self._finish()
+        return self._done
+
+    def _walk(self, walk: Walk, deadline: float | None, *, rows_apart: bool) -> _Left | None:
+        """Go through the table once.
+
+        Returns:
+            What is left of the expired tokens, or ``None`` where time was up.
+        """
+        total = _Left()
+        while True:
+            now = time.monotonic()
+            if deadline is not None and now >= deadline:
+                return None
+            if now - self._checked >= 1:
+                self.alive()
+                self._checked = now
+            piece = walk.step(self.conn, self.pace.size)
+            if piece is None:
+                return total
+            left = self._batch(piece, rows_apart=rows_apart)
+            total.kept += left.kept
+            total.locked += left.locked
+            took = time.monotonic() - now
+            self.pace.took(took)
+            time.sleep(self.pace.rest(took))
+
+    def _batch(self, piece: Piece, *, rows_apart: bool) -> _Left:
+        if not rows_apart:
+            try:
+                return self._transaction(piece, rows_apart=False)
+            except (pg.LockNotAvailable, pg.DeadlockDetected):
+                pass  # somebody was quicker by a hair: nothing was deleted, and now row by row
+        return self._transaction(piece, rows_apart=True)
+
+    def _transaction(self, piece: Piece, *, rows_apart: bool) -> _Left:
+        """Delete what may go of a piece, and record it, in one transaction."""
+        with transaction(self.conn, lock_timeout=self.lock_timeout):
+            bound = {
+                **piece.bound,
+                **self.bounds.as_parameters(),
+                "settled": self._prepare(),
+            }
+            deleted = 0
+            if rows_apart:
+                left = self._left_exactly(piece, bound)
+            else:
+                deleted = self._delete_untouched(piece, bound)
+                left = self._left(piece, bound)
+            if left.locked:
+                deleted += self._delete_one_by_one(piece, bound)
+                left = self._left_exactly(piece, bound)
+            if deleted:
+                self._record(deleted)
+        if deleted:
+            self._done.deleted += deleted
+            self._done.batches += 1
+            self.progress.advance(deleted)
+        return left
+
+    def _delete_untouched(self, piece: Piece, bound: Mapping[str, object]) -> int:
+        return self._run(
+            """DELETE FROM {tokens} t
+               WHERE {piece} AND t.expires_at < %(cutoff)s AND {settled} AND NOT {kept}""",
+            piece,
+            bound,
+        ).rowcount
+
+    def _left(self, piece: Piece, bound: Mapping[str, object]) -> _Left:
+        """Count what is left where nothing is locked: all of it is used, or it would have gone."""
+        row = self._run(
+            """SELECT count(*) FILTER (WHERE t.used AND {settled}), count(*)
+               FROM {tokens} t WHERE {piece} AND t.expires_at < %(cutoff)s""",
+            piece,
+            bound,
+        ).fetchone()
+        return _left(row)
+
+    def _left_exactly(self, piece: Piece, bound: Mapping[str, object]) -> _Left:
+        row = self._run(
+            """SELECT count(*) FILTER (WHERE {kept}), count(*)
+               FROM {tokens} t WHERE {piece} AND t.expires_at < %(cutoff)s""",
+            piece,
+            bound,
+        ).fetchone()
+        return _left(row)
+
+    def _delete_one_by_one(self, piece: Piece, bound: Mapping[str, object]) -> int:
+        """Delete what nobody holds; whether it is evidence is decided once it cannot change any more."""
+        rows = self._run(
+            """SELECT t.id FROM {tokens} t WHERE {piece} AND t.expires_at < %(cutoff)s
+                 AND NOT {kept}
+               FOR UPDATE SKIP LOCKED""",
+            piece,
+            bound,
+        ).fetchall()
+        return self._run(
+            """DELETE FROM {tokens} t
+               WHERE t.id = ANY (%(held)s::uuid[]) AND t.expires_at < %(cutoff)s AND NOT {kept}""",
+            piece,
+            {**bound, "held": [row[0] for row in rows]},
+        ).rowcount
+
+    def _prepare(self) -> object:
+        """Set up a batch's transaction; return the age of the oldest transaction that still runs.
+
+        It need not wait for the disk: a server that crashes loses the last batches at most, each together
+        with its record, and the run's last transaction waits for all of them. The memory is for the
+        families of a piece, which must be looked up once and not for each token.
+        """
+        row = self.conn.execute(
+            """SELECT age(pg_snapshot_xmin(pg_current_snapshot())::xid),
+                      set_config('synchronous_commit', 'off', true),
+                      set_config('work_mem', '32MB', true)"""
+        ).fetchone()
+        assert row is not None
+        return row[0]
+
+    def _run(
+        self, query: LiteralString, piece: Piece, bound: Mapping[str, object]
+    ) -> psycopg.Cursor[tuple[object, ...]]:
+        composed = sql.SQL(query).format(
+            tokens=self.layout.tokens,
+            piece=piece.on("t"),
+            settled=_SETTLED,
+            kept=evidence(self.layout, piece),
+        )
+        return self.conn.execute(composed, bound)
+
+    def _record(self, deleted: int) -> None:
+        """Write what a batch deleted into the operation's row, in the batch's transaction."""
+        if not self._done.deleted:
+            self.operation.start(
+                self.conn, self.layout, detail={"expired_before": self.bounds.cutoff.isoformat()}
+            )
+        self.operation.advance(self.conn, self.layout, changed=self._done.deleted + deleted)
+
+    def _finish(self) -> None:
+        """Write the event and finish the operation's row; a run that deleted nothing did nothing."""
+        self._done.seconds = time.monotonic() - self._began
+        if not self._done.deleted:
+            return
+        with transaction(self.conn, lock_timeout=self.lock_timeout):
+            facts = self._done.facts()
+            _tell(
+                self.conn,
+                self.layout,
+                self.operation,
+                f"{_tokens(self._done.deleted)} deleted that had expired before "
+                f"{self.bounds.cutoff.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}",
+                {"deleted": self._done.deleted, **facts},
+            )
+            self.operation.finish(
+                self.conn,
+                self.layout,
+                changed=self._done.deleted,
+                matched=self._done.deleted + self._done.locked,
+                detail=facts,
+            )
+
+    def _close_abandoned(self) -> None:
+        """Write the events of runs that died. Nobody else runs now, so each unfinished one did."""
+        with transaction(self.conn, lock_timeout=self.lock_timeout):
+            rows = self.conn.execute(
+                sql.SQL(
+                    """SELECT id, actor, host, coalesce(reason, ''), coalesce(ticket, ''), action,
+                              coalesce(changed, 0), detail ->> 'expired_before'
+                       FROM {operations} WHERE action = %s AND finished_at IS NULL
+                       ORDER BY started_at FOR UPDATE"""
+                ).format(operations=self.layout.operations),
+                (COMMAND,),
+            ).fetchall()
+            for *words, changed, before in rows:
+                died = Operation(*words)  # type: ignore[arg-type]  # the columns above
+                deleted = int(str(changed))
+                facts = {"deleted": deleted, "expired_before": before, "complete": False}
+                _tell(
+                    self.conn,
+                    self.layout,
+                    died,
+                    f"{_tokens(deleted)} deleted that had expired before {before}, by a run that "
+                    "was cut off",
+                    facts,
+                )
+                died.finish(self.conn, self.layout, changed=deleted, detail={"complete": False})
+
+
+# age() of no transaction at all, as of a row that was never locked, is the greatest number there is.
+_SETTLED: Final = sql.SQL("age(t.xmin) > %(settled)s AND age(t.xmax) > %(settled)s")
+
+
+def _left(row: tuple[object, ...] | None) -> _Left:
+    assert row is not None
+    kept, all_left = (int(str(value)) for value in row)
+    return _Left(kept, all_left - kept)
+
+
+def _tokens(number: int) -> str:
+    return "1 refresh token" if number == 1 else f"{number:,} refresh tokens"
+
+
+def _tell(
+    conn: Connection,
+    layout: Layout,
+    operation: Operation,
+    message: str,
+    facts: Mapping[str, object],
+) -> None:
+    record(
+        conn,
+        layout,
+        operation,
+        event_type=EVENT,
+        user_id=None,
+        email=None,
+        message=message,
+        extra=facts,
+    )
