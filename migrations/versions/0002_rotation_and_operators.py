@@ -69,6 +69,14 @@ def steps(site: Site) -> list[Step]:
         create_index(
             schema, "refresh_tokens", "idx_refresh_tokens_family", "(coalesce(family_id, id))"
         ),
+        # Families grow by a token every quarter of an hour, and one of them is live at most: pruning
+        # asks of each family whether it has one.
+        create_index(
+            schema,
+            "refresh_tokens",
+            "idx_refresh_tokens_live",
+            "(coalesce(family_id, id)) WHERE used IS NOT TRUE AND revoked IS NOT TRUE",
+        ),
         create_table(
             INTERNAL,
             "accounts",

@@ -52,7 +52,7 @@ def test_every_kind_of_app_reaches_the_target(
     indexes = {row[3] for row in shape(database) if row[0] == "index"}
     assert {
         "idx_refresh_tokens_user_id", "idx_refresh_tokens_expires_at", "idx_refresh_tokens_family",
-        "idx_users_locked_until", "idx_security_events_created_at", "idx_security_events_user",
+        "idx_refresh_tokens_live", "idx_users_locked_until", "idx_security_events_created_at", "idx_security_events_user",
         "idx_security_events_login_failed", "idx_security_events_rare",
         "idx_security_events_token_refresh", "idx_security_events_email",
     } <= indexes  # fmt: skip

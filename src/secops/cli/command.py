@@ -136,15 +136,19 @@ class Run:
         """Who acts, as the audit trail names them."""
         return self.settings.text("operator") or os.environ.get("SUDO_USER") or _system_user()
 
-    def operation(self) -> Operation:
+    def operation(self, *, upkeep: bool = False) -> Operation:
         """Begin an operation with its actor, host, reason and ticket.
+
+        Args:
+            upkeep: Whether it is what cron does, for which nobody has to give a reason.
 
         Raises:
             UsageError: No reason was given and the settings demand one.
         """
         from secops.accounts.operations import Operation
 
-        if not (self.reason and self.reason.strip()) and self.settings.flag("require_reason"):
+        needed = not upkeep and self.settings.flag("require_reason")
+        if needed and not (self.reason and self.reason.strip()):
             raise UsageError(
                 f"`secops {self.name}` needs a reason for the audit trail.",
                 hint='Add --reason "why". `require_reason: false` in secops.yaml lifts the duty.',

@@ -35,6 +35,9 @@ TOKEN_COLUMNS: Final = (
 )  # fmt: skip
 """Every column of ``refresh_tokens`` but ``token_hash``, which only the app needs."""
 
+_ROW_COLUMNS: Final = ("ctid", "xmin", "xmax")
+"""Where a row lies and who wrote it last: what pruning goes by. A grant on columns leaves them out."""
+
 _REVOKING: Final = ("revoked", "revoked_at", "revoked_reason")
 
 
@@ -131,6 +134,7 @@ def privileges_needed(layout: Layout) -> list[Privilege]:
     needed += [
         Privilege("operator", "table", users, "UPDATE", LOCKOUT_COLUMNS),
         Privilege("operator", "table", tokens, "UPDATE", _REVOKING),
+        Privilege("operator", "table", tokens, "SELECT", _ROW_COLUMNS),
         Privilege("operator", "table", tokens, "DELETE"),
         # Events are evidence: they can be added, never changed nor removed.
         Privilege("operator", "table", events, "INSERT"),
