@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from secops.database.layout import Layout
     from secops.output.progress import Progress
 
-# The same command run twice means one lock; its end, counted from now, moves a little each time.
 _SAME: Final = timedelta(minutes=1)
 
 
@@ -69,9 +68,10 @@ def decide(state: State, span: timedelta | None, reason: str = "") -> Step:
         reason: Why, for the message.
     """
     end = FOREVER if span is None else state.now + span
-    lock = state.operator
-    seen = state.locked_until or state.now
-    if lock is not None and min(lock.end, seen) >= end - _SAME:
+    # Run twice, a command means one lock, though the end that it asks for moves a little meanwhile.
+    same = end - (_SAME if span is None else min(_SAME, span / 10))
+    lock, seen = state.operator, state.locked_until
+    if lock is not None and state.locked and seen is not None and min(lock.end, seen) >= same:
         return Step(
             state,
             "already locked",

@@ -257,7 +257,7 @@ def test_no_refresh_slips_past_a_revocation(people: People) -> None:
             stop.set()
 
     *rotated, ended = _together(
-        *[lambda user=user: _rotate(people, user, stop) for user in ids],  # type: ignore[misc]  # mypy infers no type for a lambda with a default
+        *[lambda user=user: _rotate(people, user, stop) for user in ids],
         operator,
     )
 
