@@ -453,3 +453,23 @@ def test_hostile_values_stay_values_in_what_show_sql_prints(
         assert list(csv.reader(io.StringIO(done.stdout))) == [["who"], [who]], done.stderr
     assert not (tmp_path / "gone").exists()
     assert hardened.value("SELECT to_regclass('users')::text") == "users"
+
+
+def test_the_guides_own_report_works(secops: Command, attacked: Database, tmp_path: Path) -> None:
+    guide = Path(__file__).resolve().parents[2] / "docs" / "reports.md"
+    text = guide.read_text(encoding="utf-8").split("```sql\n")[1].split("```")[0]
+    (tmp_path / "new-browsers.sql").write_text(text)
+    attacked.execute(
+        """INSERT INTO security_events (event_type, event_category, severity, user_id, user_agent, success,
+               created_at)
+           SELECT 'login_success', 'authentication', 'info', u.id, agent, true, now() - age::interval
+           FROM users u, (VALUES ('Firefox', '5 days'), ('Firefox', '1 hour'), ('Chrome', '2 hours'))
+               AS seen (agent, age)
+           WHERE u.email = 'bob@example.com'"""
+    )
+    run = secops.on(attacked, SECOPS_QUERIES=str(tmp_path))
+    (row,) = run("report", "new-browsers", "--json").json()
+    assert (row["email"], row["user_agent"]) == ("bob@example.com", "Chrome")
+    listed = guide.read_text(encoding="utf-8")
+    for name in open_catalogue().names():
+        assert f"| `{name}` | " in listed
