@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Never
+from typing import TYPE_CHECKING, Final, Never
 
 if TYPE_CHECKING:
     from secops.errors import SecopsError
+
+
+_INTERRUPTED: Final = 130
 
 
 def main() -> None:
@@ -50,6 +53,9 @@ def _invoke(arguments: list[str]) -> int:
 
     code = root().main(args=arguments, prog_name="secops", standalone_mode=False)
     sys.stdout.flush()
+    if code == _INTERRUPTED:
+        # typer turns Ctrl-C into this code without a word, and with --json without the object.
+        raise KeyboardInterrupt
     return code if isinstance(code, int) else 0
 
 
