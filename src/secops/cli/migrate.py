@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 import inspect
-import socket
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -12,29 +11,16 @@ import typer
 
 from secops.cli.command import Run
 from secops.cli.command import command as as_run
+from secops.cli.ddl import LockBudget, Told, budget, operation
 from secops.cli.tree import CONTEXT, LazyGroup, as_command
-from secops.durations import parse_duration
 from secops.errors import Findings, UsageError
 from secops.output import Format, Output
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from secops.accounts.operations import Operation
-    from secops.database.locks import Holder
     from secops.output.outcome import Outcome
-    from secops.output.progress import Progress
-    from secops.schema.steps import Step
     from secops.schema.versions import Plan, Planned
-
-LockBudget = Annotated[
-    str | None,
-    typer.Option(
-        "--lock-budget",
-        metavar="DURATION",
-        help="How long to keep retrying for locks, in all (the setting lock_budget).",
-    ),
-]
 
 
 class PlanFormat(enum.StrEnum):
@@ -43,31 +29,6 @@ class PlanFormat(enum.StrEnum):
     TABLE = "table"
     JSON = "json"
     SQL = "sql"
-
-
-class _Told:
-    """Shows what the runner does: a bar, a note while it waits, and the list for the outcome."""
-
-    def __init__(self, output: Output, progress: Progress) -> None:
-        self._output = output
-        self._progress = progress
-        self._last = ""
-        self.items: list[dict[str, object]] = []
-        self.sql: list[str] = []
-
-    def ran(self, step: Step, statement: str, took: timedelta) -> None:
-        """Note a statement that was run."""
-        self.items.append({"step": step.title, "seconds": round(took.total_seconds(), 3)})
-        self.sql.append(statement)
-        self._progress.advance()
-
-    def waiting(self, why: str, holders: list[Holder]) -> None:
-        """Say once for each reason and holder what is being waited for."""
-        pids = ", ".join(str(holder.pid) for holder in holders)
-        if (said := f"{why} {pids}") == self._last:
-            return
-        self._last = said
-        self._output.note(f"Waiting. {why}" + "".join(f"; {holder}" for holder in holders) + ".")
 
 
 def _apply(run: Run, *, lock_budget: LockBudget = None) -> None:
@@ -99,11 +60,11 @@ def _apply(run: Run, *, lock_budget: LockBudget = None) -> None:
             for line in _summary(plan):
                 run.output.note(line)
             run.confirm(f"Run {_count(plan)} statements on this database?")
-        budget = _budget(run, lock_budget)
+        patience = budget(run, lock_budget)
         plans: list[Plan] = []
         with run.output.progress("Migrating", unit="steps") as progress:
-            told = _Told(run.output, progress)
-            migration.apply(_operation(run), told, budget=budget, planned=plans.append)
+            told = Told(run.output, progress)
+            migration.apply(operation(run), told, budget=patience, planned=plans.append)
         run.finish(_outcome(run, plans[0], told.items, told.sql))
 
 
@@ -150,11 +111,10 @@ def _count(plan: Plan) -> int:
 
 
 def _planned_items(plan: Plan) -> tuple[list[dict[str, object]], list[str]]:
-    found = [(each.step, sql.as_string()) for each in plan.open for sql in each.statements]
     items: list[dict[str, object]] = [
-        {"step": step.title, "lock": str(step.lock)} for step, _ in found
+        {"step": each.step.title, "lock": str(lock)} for each in plan.open for lock in each.locks
     ]
-    return items, [sql for _, sql in found]
+    return items, [sql.as_string() for each in plan.open for sql in each.statements]
 
 
 def _summary(plan: Plan) -> list[str]:
@@ -165,18 +125,6 @@ def _summary(plan: Plan) -> list[str]:
     ]
     lines += [f"mend: {each.step.title}" for each in plan.drifted]
     return [*lines, "`secops migrate plan --format sql` shows every statement."]
-
-
-def _budget(run: Run, given: str | None) -> timedelta:
-    return parse_duration(given) if given is not None else run.settings.span("lock_budget")
-
-
-def _operation(run: Run) -> Operation:
-    from secops.accounts.operations import Operation
-
-    return Operation.begin(
-        actor=run.operator, host=socket.gethostname(), reason="", ticket="", command=run.name
-    )
 
 
 def _plan(
@@ -210,18 +158,19 @@ def _plan(
         run.output.rows(
             ("revision", "step", "state", "lock", "sql"),
             (
-                (each.revision, each.step.title, str(each.finding.state), str(each.step.lock), sql)
+                (each.revision, each.step.title, str(each.finding.state), lock, sql)
                 for each in plan.open
-                for sql in _one_line(each)
+                for sql, lock in _one_line(each)
             ),
             empty="Nothing to do: everything is applied.",
         )
     _refuse_differences(plan)
 
 
-def _one_line(each: Planned) -> list[str]:
+def _one_line(each: Planned) -> list[tuple[str, str]]:
     lines = [" ".join(statement.as_string().split()) for statement in each.statements]
-    return lines or [each.finding.difference]
+    pairs = [(line, str(lock)) for line, lock in zip(lines, each.locks, strict=True)]
+    return pairs or [(each.finding.difference, "")]
 
 
 def _script(plan: Plan, lock_timeout: timedelta) -> list[str]:
@@ -247,9 +196,9 @@ def _script(plan: Plan, lock_timeout: timedelta) -> list[str]:
             revision = each.revision
             if revision in titles:
                 lines += ["", f"-- {revision} {titles[revision]}"]
-        for statement in each.statements:
+        for statement, lock in zip(each.statements, each.locks, strict=True):
             text = f"{statement.as_string()};"
-            if each.step.lock == "short":
+            if lock == "short":
                 lines += ["", "BEGIN;", f"SET LOCAL lock_timeout = {milliseconds};"]
                 lines += [*text.split("\n"), "COMMIT;"]
             else:
@@ -273,6 +222,7 @@ def _as_json(plan: Plan) -> dict[str, object]:
                 "difference": each.finding.difference,
                 "mend": each.finding.mend,
                 "lock": str(each.step.lock),
+                "locks": [str(lock) for lock in each.locks],
                 "sql": [statement.as_string() for statement in each.statements],
             }
             for each in plan.steps
@@ -389,12 +339,12 @@ def _down(
                 "rows and values?"
             )
             with run.output.progress("Taking back", unit="steps") as progress:
-                told = _Told(run.output, progress)
+                told = Told(run.output, progress)
                 changed = migration.undo(
                     target,
-                    _operation(run),
+                    operation(run),
                     told,
-                    budget=_budget(run, lock_budget),
+                    budget=budget(run, lock_budget),
                     accept_loss=accept_loss,
                 )
             summary = f"The database is at {shown} now; {changed} statements were run."

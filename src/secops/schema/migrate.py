@@ -3,33 +3,24 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from secops.accounts.events import record
-from secops.database.connection import connect, is_pooled, transaction
-from secops.database.locks import one_runner
-from secops.errors import ConfigurationError, Refused
-from secops.schema import catalogue, versions
-from secops.schema.detect import detect
-from secops.schema.grants import missing
-from secops.schema.runner import Runner, different
-from secops.schema.site import survey
+from secops.database.connection import transaction
+from secops.errors import Refused
+from secops.schema import catalogue, versions, workplace
+from secops.schema.runner import different
 from secops.schema.versions import BASE, Plan
+from secops.schema.workplace import Workplace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from datetime import timedelta
 
     from secops.accounts.operations import Operation
-    from secops.database.connection import Connection
-    from secops.database.locks import Holder
-    from secops.database.locks import Runner as Held
     from secops.schema.runner import Observer
-    from secops.schema.site import Site
     from secops.settings import Settings
-
-TASK: Final = "migrate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +31,8 @@ class Lost:
     count: int
 
 
-@dataclass
-class Migration:
-    """A database that is being migrated, or looked at. Made by :func:`opened`.
-
-    Attributes:
-        settings: Where the database is, and the lock timeout.
-        site: What it is like.
-    """
-
-    settings: Settings
-    site: Site
-    _conn: Connection = field(repr=False)
+class Migration(Workplace):
+    """A database that is being migrated, or looked at. Made by :func:`opened`."""
 
     def look(self) -> Plan:
         """Return what is there and what is left to do; changes nothing."""
@@ -161,47 +142,6 @@ class Migration:
             self._record_operation(operation, runner.ran, {"revision": target or BASE})
             return runner.ran
 
-    @contextmanager
-    def _alone(self, observer: Observer, budget: timedelta) -> Iterator[Held]:
-        def waiting(holders: list[Holder]) -> None:
-            observer.waiting(f"Another `secops {TASK}` is running", holders)
-
-        with one_runner(self._direct, TASK, wait=budget, waiting=waiting) as held:
-            # A session of our own, straight to the server: what a role or a database sets by default
-            # must not cut a build short or give names another meaning.
-            self._conn.execute("SET lock_timeout = 0")
-            self._conn.execute("SET statement_timeout = 0")
-            self._conn.execute("SET search_path = pg_catalog")
-            yield held
-
-    def _runner(self, held: Held, observer: Observer, budget: timedelta) -> Runner:
-        return Runner(
-            site=self.site,
-            work=self._conn,
-            watch=self._direct,
-            held=held,
-            observer=observer,
-            lock_timeout=self.settings.span("lock_timeout"),
-            budget=budget,
-        )
-
-    def _direct(self) -> Connection:
-        return connect(self.settings, TASK, use="direct_url")
-
-    def _check_privileges(self) -> None:
-        lacking = missing(self._conn, self.site.layout, "migrator")
-        if lacking:
-            row = self._conn.execute("SELECT current_user::text").fetchone()
-            assert row is not None
-            me = str(row[0])
-            raise Refused(
-                f"The role {me} may not migrate this database, and nothing was touched; it lacks: "
-                f"{'; '.join(map(str, lacking))}.",
-                hint="As a superuser or the owner:\n"
-                + "\n".join(f"{each.grant(me).as_string()};" for each in lacking),
-                details={"missing": [str(each) for each in lacking]},
-            )
-
     def _record_mends(self, plan: Plan, operation: Operation) -> None:
         with transaction(self._conn):
             record(
@@ -259,13 +199,7 @@ def opened(settings: Settings, *, changing: bool) -> Iterator[Migration]:
         ConfigurationError: A transaction pooler stands in between; nothing was touched.
         SecopsError: There is no users table that could serve; see :func:`secops.schema.detect.detect`.
     """
-    with connect(settings, TASK, use="direct_url") as conn:
-        if changing and is_pooled(conn):
-            direct = settings.secret("direct_url") is not None
-            raise ConfigurationError(
-                ("SECOPS_DIRECT_URL also leads" if direct else "The database URL leads")
-                + " through a transaction pooler, where indexes cannot be built and timeouts would "
-                "leak to other clients.",
-                hint="Set SECOPS_DIRECT_URL to the server itself; nothing was touched.",
-            )
-        yield Migration(settings, survey(conn, detect(conn, settings)), conn)
+    with workplace.opened(Migration, settings, "migrate") as migration:
+        if changing and migration.pooled:
+            raise workplace.pooler_in_between(settings)
+        yield migration

@@ -19,7 +19,7 @@ from secops.errors import Conflict, SecopsError, UsageError
 from secops.resources import shipped
 from secops.schema import catalogue
 from secops.schema.extras import create_schema
-from secops.schema.steps import Finding, State, Step
+from secops.schema.steps import Finding, Lock, State, Step
 from secops.schema.tables import Column, create_table
 
 if TYPE_CHECKING:
@@ -69,6 +69,11 @@ class Planned:
     def statements(self) -> tuple[sql.Composed, ...]:
         """What is left to run."""
         return self.step.statements(self.finding)
+
+    @property
+    def locks(self) -> tuple[Lock, ...]:
+        """How each of these may wait."""
+        return self.step.locks(self.finding)
 
 
 @dataclass(frozen=True, slots=True)

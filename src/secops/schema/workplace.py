@@ -1,0 +1,116 @@
+"""A database on which DDL is to run: opened once, one runner at a time, privileges looked at first."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from secops.database.connection import connect, is_pooled
+from secops.database.locks import one_runner
+from secops.errors import ConfigurationError, Refused
+from secops.schema.detect import detect
+from secops.schema.grants import missing
+from secops.schema.runner import Runner
+from secops.schema.site import Site, survey
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import timedelta
+
+    from secops.database.connection import Connection
+    from secops.database.locks import Holder
+    from secops.database.locks import Runner as Held
+    from secops.schema.runner import Observer
+    from secops.settings import Settings
+
+TASK: Final = "migrate"
+"""The lock that whoever changes the schema holds."""
+
+Place = TypeVar("Place", bound="Workplace")
+
+
+@dataclass
+class Workplace:
+    """A database that is worked on, or looked at. Made by :func:`opened`.
+
+    Attributes:
+        settings: Where the database is, and the lock timeout.
+        site: What it is like.
+        command: What runs, as ``pg_stat_activity`` shows it.
+        pooled: Whether a transaction pooler stands in between; then nothing may be changed.
+    """
+
+    settings: Settings
+    site: Site
+    command: str
+    pooled: bool
+    _conn: Connection = field(repr=False)
+
+    @contextmanager
+    def _alone(self, observer: Observer, budget: timedelta) -> Iterator[Held]:
+        def waiting(holders: list[Holder]) -> None:
+            observer.waiting("Another session changes the schema", holders)
+
+        with one_runner(self._direct, TASK, wait=budget, waiting=waiting) as held:
+            # A session of our own, straight to the server: what a role or a database sets by default
+            # must not cut a build short or give names another meaning.
+            self._conn.execute("SET lock_timeout = 0")
+            self._conn.execute("SET statement_timeout = 0")
+            self._conn.execute("SET search_path = pg_catalog")
+            yield held
+
+    def _runner(self, held: Held, observer: Observer, budget: timedelta) -> Runner:
+        return Runner(
+            site=self.site,
+            work=self._conn,
+            watch=self._direct,
+            held=held,
+            observer=observer,
+            lock_timeout=self.settings.span("lock_timeout"),
+            budget=budget,
+        )
+
+    def _direct(self) -> Connection:
+        return connect(self.settings, self.command, use="direct_url")
+
+    def _check_privileges(self) -> None:
+        lacking = missing(self._conn, self.site.layout, "migrator")
+        if lacking:
+            row = self._conn.execute("SELECT current_user::text").fetchone()
+            assert row is not None
+            me = str(row[0])
+            raise Refused(
+                f"The role {me} may not migrate this database, and nothing was touched; it lacks: "
+                f"{'; '.join(map(str, lacking))}.",
+                hint="As a superuser or the owner:\n"
+                + "\n".join(f"{each.grant(me).as_string()};" for each in lacking),
+                details={"missing": [str(each) for each in lacking]},
+            )
+
+
+@contextmanager
+def opened(kind: type[Place], settings: Settings, command: str) -> Iterator[Place]:
+    """Open a database for the length of a block.
+
+    Args:
+        kind: What is to be done there.
+        settings: Where it is. ``direct_url`` is used where it is set.
+        command: What runs, as ``pg_stat_activity`` shows it.
+
+    Raises:
+        SecopsError: There is no users table that could serve; see :func:`secops.schema.detect.detect`.
+    """
+    with connect(settings, command, use="direct_url") as conn:
+        yield kind(settings, survey(conn, detect(conn, settings)), command, is_pooled(conn), conn)
+
+
+def pooler_in_between(settings: Settings) -> ConfigurationError:
+    """Return the error for a transaction pooler between us and the server."""
+    direct = settings.secret("direct_url") is not None
+    return ConfigurationError(
+        ("SECOPS_DIRECT_URL also leads" if direct else "The database URL leads")
+        + " through a transaction pooler, where indexes cannot be built and timeouts would "
+        "leak to other clients.",
+        hint="Set SECOPS_DIRECT_URL to the server itself; nothing was touched.",
+    )
