@@ -238,6 +238,14 @@ def test_a_report_that_takes_too_long_is_ended(hardened: Database, tmp_path: Pat
     assert "SECOPS_REPORT_TIMEOUT" in caught.value.hint
 
 
+def test_a_report_that_somebody_cancels_did_not_take_too_long(
+    hardened: Database, tmp_path: Path
+) -> None:
+    report = own(tmp_path, "SELECT pg_cancel_backend(pg_backend_pid()), pg_sleep(5)::text AS slept")
+    with pytest.raises(SecopsError, match="due to user request"):
+        ask(hardened, report)
+
+
 def test_a_time_in_the_future_of_the_database_is_refused(hardened: Database) -> None:
     soon = hardened.value("SELECT now() + interval '1 minute'")
     with pytest.raises(UsageError, match="in the future"):
@@ -403,6 +411,8 @@ def test_reports_use_the_login_and_server_that_is_theirs(
     assert row["who"] == reader
     assert row["app"].startswith("secops/")
     assert row["app"].endswith("report who")
+    (row,) = run("report", "who", "--database-url", hardened.url, "--json").json()
+    assert row["who"] == "postgres", "a flag outdoes the environment"
     refused = run("report", "passwords", "--json")
     assert refused.code == 1
     assert "permission denied for table users" in refused.error()["message"]

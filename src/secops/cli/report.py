@@ -195,7 +195,9 @@ def _run(run: Run, report: Report, given: Mapping[str, Any]) -> None:
         for text in [given[_PREFIX + each.name]]
     }
     as_of, limit = _as_of(given.get("as_of")), int(given["limit"])
-    with run.connect("report_database_url") as conn:
+    # What is named on the command line is meant, whatever else is configured for reports.
+    flag = run.settings.origins["database_url"].kind == "flag"
+    with run.connect("database_url" if flag else "report_database_url") as conn:
         layout = run.layout(conn)
         if given["show_sql"]:
             lines = for_psql(report, layout, values, as_of=as_of, limit=limit)

@@ -197,7 +197,9 @@ class _Portal:
         try:
             yield
         except psycopg.Error as error:
-            raise _explain(self.report, error, self._where(error), self.timeout) from error
+            took = timedelta(seconds=time.perf_counter() - begun)
+            limit = self.timeout if took >= self.timeout * 0.9 else None
+            raise _explain(self.report, error, self._where(error), limit) from error
         finally:
             self.answer.elapsed += timedelta(seconds=time.perf_counter() - begun)
 
@@ -228,13 +230,16 @@ def _columns(report: Report, cursor: psycopg.RawCursor[Row]) -> tuple[str, ...]:
     return columns
 
 
-def _explain(report: Report, error: psycopg.Error, where: str, timeout: timedelta) -> SecopsError:
+def _explain(
+    report: Report, error: psycopg.Error, where: str, exhausted: timedelta | None
+) -> SecopsError:
+    """Say what failed, where, and what to do; ``exhausted`` is the timeout where its time is up."""
     said = error.diag.message_primary or str(error).strip().split("\n")[0]
     known = translate(error)
     match error:
-        case pg.QueryCanceled() if timeout:
+        case pg.QueryCanceled() if exhausted:
             return SecopsError(
-                f"The report {report.name} took longer than {format_duration(timeout)}.",
+                f"The report {report.name} took longer than {format_duration(exhausted)}.",
                 hint="Ask for less (a shorter --since), or raise SECOPS_REPORT_TIMEOUT.",
             )
         case pg.ObjectNotInPrerequisiteState() if report.requires:
