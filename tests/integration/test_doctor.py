@@ -188,7 +188,7 @@ def test_a_version_that_the_database_does_not_share_with_us_is_told(hardened: Da
     assert (behind.status, "1 of 3 pending, from 0003" in behind.evidence) == (Status.FAIL, True)
     hardened.execute("UPDATE secops.alembic_version SET version_num = '9999'")
     ahead = results(examine(patient(hardened)))["migrations"]
-    assert "9999" in ahead.evidence
+    assert (ahead.status, "9999" in ahead.evidence) == (Status.FAIL, True)
     assert "--upgrade secops" in ahead.mend
 
 
@@ -197,8 +197,32 @@ def test_who_may_not_read_the_version_is_no_fault_of_the_database(
 ) -> None:
     from secops.doctor import migrations
 
-    result = looked(migrations.applied, patient(hardened, url_name(stranger)))
-    assert result.status is Status.SKIPPED
+    for check in (migrations.applied, migrations.drift):
+        result = looked(check, patient(hardened, url_name(stranger)))
+        assert result.status is Status.SKIPPED
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        ("DROP INDEX idx_security_events_login_failed", "idx_security_events_login_failed"),
+        (
+            "ALTER TABLE users ALTER COLUMN locked_until TYPE timestamp",
+            "users.locked_until is timestamp",
+        ),
+        ("DROP TABLE secops.accounts", "accounts"),
+    ],
+)
+def test_a_schema_that_somebody_changed_is_noticed(
+    hardened: Database, harm: str, said: str
+) -> None:
+    from secops.doctor import migrations
+
+    assert looked(migrations.drift, patient(hardened)).status is Status.OK
+    hardened.execute(harm)
+    found = looked(migrations.drift, patient(hardened))
+    assert found.status is Status.FAIL
+    assert said in found.evidence
 
 
 def test_an_unfinished_index_is_found_and_the_mend_finishes_it(hardened: Database) -> None:

@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 
-from secops.doctor import connection, migrations, own
+from secops.doctor import connection, own
 from secops.doctor.check import Check, Need, Patient, Result, Status, check, ok, warn
 from secops.doctor.examination import CHECKS, examine
 from secops.errors import ConfigurationError, SecopsError, Unreachable
-from secops.resources import shipped
 from secops.settings import CONFIG_NAME, load
 
 CANARY = "c4n4ry"
@@ -176,22 +175,6 @@ def test_every_setting_is_told_with_its_origin_and_no_secret(tmp_path: Path) -> 
     assert told["production"][1:3] == (True, f"{path}:4")
     assert told["users.table"][1:3] == (None, "default")
     assert told["max_login_attempts"][1] == 5
-
-
-def test_the_shipped_migrations_are_read_in_their_order_without_importing_them() -> None:
-    folder = shipped("migrations") / "versions"
-    found = migrations.versions(folder)
-    assert found == sorted(found)
-    assert len(found) == len(list(folder.glob("[0-9]*.py")))
-
-
-def test_the_order_of_migrations_is_that_of_their_links(tmp_path: Path) -> None:
-    links = {"c": '"b"', "a": "None", "b": '"a"'}
-    for number, (name, after) in enumerate(links.items()):
-        (tmp_path / f"000{number}_x.py").write_text(
-            f'"""Text."""\nfrom x import y\nrevision: str = "{name}"\ndown_revision = {after}\nz = y()\n'
-        )
-    assert migrations.versions(tmp_path) == ["a", "b", "c"]
 
 
 def test_configuration_errors_end_the_connection_check_too() -> None:

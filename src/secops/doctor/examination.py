@@ -44,6 +44,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     users.table,
     users.owner,
     migrations.applied,
+    migrations.drift,
     migrations.indexes,
     privileges.reader,
     privileges.operator,

@@ -2,48 +2,59 @@
 
 from __future__ import annotations
 
-import ast
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from secops.database.layout import INTERNAL
 from secops.doctor.check import Need, Patient, Result, check, fail, ok, skipped, warn
-from secops.resources import shipped
+from secops.schema.site import survey
+from secops.schema.versions import VERSION_TABLE, current_revision, plan, versions
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from secops.database.connection import Connection
+
+_MIGRATE: Final = "secops migrate plan   # what would run\nsecops migrate"
 
 
 @check("migrations", "Migrations")
 def applied(patient: Patient) -> Result:
     """Compare the version that the database records with the versions that came along."""
-    row = patient.conn.execute(
+    if not _readable(patient.conn):
+        return skipped(f"this role may not read {INTERNAL}.{VERSION_TABLE}")
+    known = [version.revision for version in versions()]
+    current = current_revision(patient.conn)
+    done = 0 if current is None else known.index(current) + 1
+    if done < len(known):
+        return fail(f"{len(known) - done} of {len(known)} pending, from {known[done]}", _MIGRATE)
+    return ok(f"all {len(known)} are applied")
+
+
+@check("drift", "Schema", needs=Need.USERS)
+def drift(patient: Patient) -> Result:
+    """Look whether the tables still are what the applied migrations made of them."""
+    if not _readable(patient.conn):
+        return skipped(f"this role may not read {INTERNAL}.{VERSION_TABLE}")
+    found = plan(patient.conn, survey(patient.conn, patient.layout))
+    if found.current is None:
+        return skipped("nothing is migrated yet")
+    if not found.drifted:
+        return ok("the tables are as the migrations left them")
+    return fail(
+        "somebody changed it since: "
+        + "; ".join(
+            each.finding.difference or f"missing: {each.step.title}" for each in found.drifted
+        ),
+        f"secops migrate check\n{_MIGRATE}",
+    )
+
+
+def _readable(conn: Connection) -> bool:
+    row = conn.execute(
         """SELECT has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')
            FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-           WHERE n.nspname = %s AND c.relname = 'alembic_version'""",
-        (INTERNAL,),
+           WHERE n.nspname = %s AND c.relname = %s""",
+        (INTERNAL, VERSION_TABLE),
     ).fetchone()
-    chain = versions(shipped("migrations") / "versions")
-    if row is None:
-        return fail(
-            f"none of {len(chain)} is applied",
-            "secops migrate plan   # what would run\nsecops migrate",
-        )
-    if row[0] is not True:
-        return skipped(f"this role may not read {INTERNAL}.alembic_version")
-    rows = patient.conn.execute(f"SELECT version_num FROM {INTERNAL}.alembic_version").fetchall()  # noqa: S608  a constant
-    current = [str(each[0]) for each in rows]
-    if unknown := [each for each in current if each not in chain]:
-        return fail(
-            f"the database is at {', '.join(unknown)}, which this version of secops does not know",
-            "Use the secops that migrated it, or a newer one: pip install --upgrade secops",
-        )
-    done = max((chain.index(each) + 1 for each in current), default=0)
-    if done < len(chain):
-        return fail(
-            f"{len(chain) - done} of {len(chain)} pending, from {chain[done]}",
-            "secops migrate plan   # what would run\nsecops migrate",
-        )
-    return ok(f"all {len(chain)} are applied")
+    return row is None or row[0] is True
 
 
 @check("indexes", "Indexes", needs=Need.USERS)
@@ -71,31 +82,3 @@ def indexes(patient: Patient) -> Result:
             "\n".join(f"REINDEX INDEX CONCURRENTLY {name};" for name in broken),
         )
     return ok("none is left unfinished")
-
-
-def versions(folder: Path) -> list[str]:
-    """Return the revisions of a folder of migrations, oldest first.
-
-    They are read, not imported: what runs migrations takes as long to import as all checks to run.
-    """
-    follows: dict[str | None, str] = {}
-    for path in sorted(folder.glob("[0-9]*.py")):
-        names = _constants(path)
-        follows[names.get("down_revision")] = str(names["revision"])
-    chain: list[str] = []
-    while (following := follows.get(chain[-1] if chain else None)) is not None:
-        chain.append(following)
-    return chain
-
-
-def _constants(path: Path) -> dict[str, str | None]:
-    found: dict[str, str | None] = {}
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        value = getattr(node, "value", None)
-        if not isinstance(value, ast.Constant):
-            continue
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            found[node.targets[0].id] = value.value  # type: ignore[assignment]  # text, or None
-        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            found[node.target.id] = value.value  # type: ignore[assignment]
-    return found
