@@ -37,8 +37,7 @@ class Outcome:
 
     def as_dict(self) -> dict[str, object]:
         """Return the object that ``--json`` prints."""
-        return {
-            **{key: value for key, value in self.extra.items() if key not in _OWN},
+        own = {
             "action": self.action,
             "dry_run": self.dry_run,
             "matched": self.matched,
@@ -48,6 +47,7 @@ class Outcome:
             "undo": self.undo,
             "operation_id": self.operation_id,
         }
+        return {**own, **self.extra, **own}
 
     def sentence(self) -> str:
         """Return the summary, made from the numbers where none was given."""
@@ -60,8 +60,3 @@ class Outcome:
     def columns(self) -> tuple[str, ...]:
         """Return the keys of all items, in the order in which they first appear."""
         return tuple(dict.fromkeys(key for item in self.items for key in item))
-
-
-_OWN = frozenset({
-    "action", "dry_run", "matched", "changed", "items", "summary", "undo", "operation_id",
-})  # fmt: skip
