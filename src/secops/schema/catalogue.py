@@ -163,6 +163,54 @@ def index(conn: Connection, schema: str, name: str) -> Index | None:
     )
 
 
+def partitions(conn: Connection, schema: str, table: str) -> list[tuple[str, str]]:
+    """Return the schema and name of each direct partition of a table, as they are named."""
+    rows = conn.execute(
+        """SELECT pn.nspname::text, p.relname::text
+           FROM pg_inherits i
+           JOIN pg_class c ON c.oid = i.inhparent AND c.relkind = 'p'
+           JOIN pg_namespace n ON n.oid = c.relnamespace
+           JOIN pg_class p ON p.oid = i.inhrelid
+           JOIN pg_namespace pn ON pn.oid = p.relnamespace
+           WHERE n.nspname = %s AND c.relname = %s
+           ORDER BY 1, 2""",
+        (schema, table),
+    )
+    return [(str(found_schema), str(name)) for found_schema, name in rows]
+
+
+def partition_key(conn: Connection, schema: str, table: str) -> tuple[str, ...]:
+    """Return the columns that a table is partitioned by; none where it is plain, or by expressions."""
+    rows = conn.execute(
+        """SELECT a.attname::text
+           FROM pg_partitioned_table p
+           JOIN pg_class c ON c.oid = p.partrelid
+           JOIN pg_namespace n ON n.oid = c.relnamespace
+           CROSS JOIN unnest(p.partattrs::int2[]) WITH ORDINALITY AS k (attnum, place)
+           JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.attnum
+           WHERE n.nspname = %s AND c.relname = %s
+           ORDER BY k.place""",
+        (schema, table),
+    )
+    return tuple(str(name) for (name,) in rows)
+
+
+def attached(conn: Connection, schema: str, index: str) -> set[tuple[str, str]]:
+    """Return the partitions (schema, name) that have a part of a partitioned index."""
+    rows = conn.execute(
+        """SELECT tn.nspname::text, t.relname::text
+           FROM pg_inherits i
+           JOIN pg_class c ON c.oid = i.inhparent AND c.relkind = 'I'
+           JOIN pg_namespace n ON n.oid = c.relnamespace
+           JOIN pg_index x ON x.indexrelid = i.inhrelid
+           JOIN pg_class t ON t.oid = x.indrelid
+           JOIN pg_namespace tn ON tn.oid = t.relnamespace
+           WHERE n.nspname = %s AND c.relname = %s""",
+        (schema, index),
+    )
+    return {(str(found_schema), str(name)) for found_schema, name in rows}
+
+
 def unique_on(conn: Connection, schema: str, table: str, column: str) -> bool:
     """Say whether a valid, whole, immediate unique index keeps one column's values apart."""
     row = conn.execute(

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, LiteralString
 
 from psycopg import sql
 
+from secops.schema import catalogue
 from secops.schema.steps import ABSENT, DONE, Finding, Lock, State, Step
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from secops.database.connection import Connection
 
@@ -84,44 +85,64 @@ def set_storage(schema: str, table: str, options: Mapping[LiteralString, Literal
     """Set storage parameters of a table; one that somebody set already is theirs to choose."""
     owner = sql.Identifier(schema, table)
 
-    def setting(names: list[LiteralString]) -> sql.Composed:
-        pairs = [sql.SQL("{} = {}").format(sql.SQL(name), sql.SQL(options[name])) for name in names]
-        return sql.SQL("ALTER TABLE {} SET ({})").format(owner, sql.SQL(", ").join(pairs))
+    def setting(name: sql.Identifier, absent: Iterable[LiteralString]) -> sql.Composed:
+        pairs = [sql.SQL("{} = {}").format(sql.SQL(key), sql.SQL(options[key])) for key in absent]
+        return sql.SQL("ALTER TABLE {} SET ({})").format(name, sql.SQL(", ").join(pairs))
 
-    def resetting(names: list[LiteralString]) -> sql.Composed:
+    def resetting(name: sql.Identifier, present: Iterable[LiteralString]) -> sql.Composed:
         return sql.SQL("ALTER TABLE {} RESET ({})").format(
-            owner, sql.SQL(", ").join(map(sql.SQL, names))
+            name, sql.SQL(", ").join(map(sql.SQL, present))
         )
 
     def probe(conn: Connection) -> Finding:
-        row = conn.execute(
-            """SELECT (SELECT array_agg(split_part(o, '=', 1)) FROM unnest(c.reloptions) AS o)
-               FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-               WHERE n.nspname = %s AND c.relname = %s""",
+        # A partitioned table has no storage, and takes no parameters; its partitions do.
+        rows = conn.execute(
+            """SELECT pn.nspname::text, p.relname::text,
+                      coalesce((SELECT array_agg(split_part(o, '=', 1))
+                                FROM unnest(p.reloptions) AS o), '{}')
+               FROM pg_class c
+               JOIN pg_namespace n ON n.oid = c.relnamespace
+               LEFT JOIN LATERAL pg_partition_tree(c.oid) t ON t.isleaf
+               JOIN pg_class p ON p.oid = coalesce(t.relid, c.oid) AND p.relkind = 'r'
+               JOIN pg_namespace pn ON pn.oid = p.relnamespace
+               WHERE n.nspname = %s AND c.relname = %s
+               ORDER BY 1, 2""",
             (schema, table),
-        ).fetchone()
-        there = set(row[0] or []) if row is not None else set()  # type: ignore[call-overload]  # text[]
-        absent = [name for name in options if name not in there]
-        if len(absent) == len(options):
-            return ABSENT
-        if not absent:
-            return DONE
-        present = [name for name in options if name in there]
+        ).fetchall()
+        if not rows:
+            kind = catalogue.kind_of(conn, schema, table)
+            return DONE if kind == "p" else ABSENT
+        lacking, having = [], []
+        for part_schema, part, there in rows:
+            name = sql.Identifier(str(part_schema), str(part))
+            absent = [key for key in options if key not in there]  # type: ignore[operator]  # text[]
+            present = [key for key in options if key not in absent]
+            lacking += [(name, absent)] if absent else []
+            having += [resetting(name, present)] if present else []
+        if not having:
+            return Finding(
+                State.ABSENT, instead=tuple(setting(name, absent) for name, absent in lacking)
+            )
+        undo = sql.SQL(";\n").join(having)
+        if not lacking:
+            return Finding(State.DONE, undo=undo)
+        missing = sorted({key for _, absent in lacking for key in absent})
         return Finding(
             State.PARTIAL,
-            f"{schema}.{table} lacks {', '.join(absent)}",
-            instead=(setting(absent),),
-            undo=resetting(present),
+            f"{schema}.{table} lacks {', '.join(missing)}"
+            + (f" on {len(lacking)} of {len(rows)} partitions" if len(rows) > 1 else ""),
+            instead=tuple(setting(name, absent) for name, absent in lacking),
+            undo=undo,
         )
 
     return Step(
         title=f"Tune vacuum of {table}",
-        do=setting(list(options)),
+        do=setting(owner, options),
         # Nobody reads or writes behind this lock; a vacuum that is running gives way to it, but only
         # after deadlock_timeout, which a short lock timeout never reaches.
         lock=Lock.LONG,
         probe=probe,
-        undo=resetting(list(options)),
+        undo=resetting(owner, options),
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, LiteralString
 from psycopg import sql
 
 from secops.schema import catalogue
+from secops.schema.naming import fitting
 from secops.schema.steps import ABSENT, DONE, Finding, Lock, State, Step
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ def create_index(
 ) -> Step:
     """Build an index, never unique, without keeping anybody from reading or writing.
 
+    On a partitioned table, where PostgreSQL builds none concurrently, each partition's is built by itself
+    and then made part of the whole.
+
     Args:
         schema: The schema of the table, and so of the index.
         table: The table.
@@ -43,24 +47,35 @@ def create_index(
     drop = sql.SQL("DROP INDEX CONCURRENTLY {}").format(index)
     served = {normal(f"btree {each}") for each in (definition, *accept)}
 
-    def probe(conn: Connection) -> Finding:
-        kind = catalogue.kind_of(conn, schema, name)
-        if kind is None:
-            return ABSENT
-        found = catalogue.index(conn, schema, name)
+    def stranger(kind: str | None, found: catalogue.Index | None) -> Finding | None:
         if found is None:
-            shown = catalogue.KINDS.get(kind, "something else")
-            return Finding(State.DIFFERENT, f"{schema}.{name} is {shown}, not an index")
-        if found.table != (schema, table) or found.unique or normal(found.definition) not in served:
-            on = ".".join(found.table)
-            unique = "UNIQUE " if found.unique else ""
-            return Finding(
-                State.DIFFERENT,
-                f"the index {schema}.{name} is {unique}{found.definition} on {on}, "
-                f"not btree {definition}",
-                mend=f"ALTER INDEX {index.as_string()} RENAME TO "
-                f"{sql.Identifier(f'{name}_old'[-63:]).as_string()}",
-            )
+            shown = catalogue.KINDS.get(kind or "", "something else")
+            words = f"{schema}.{name} is {shown}, not an index"
+            return Finding(State.DIFFERENT, words) if kind is not None else None
+        if (
+            found.table == (schema, table)
+            and not found.unique
+            and normal(found.definition) in served
+        ):
+            return None
+        on = ".".join(found.table)
+        unique = "UNIQUE " if found.unique else ""
+        return Finding(
+            State.DIFFERENT,
+            f"the index {schema}.{name} is {unique}{found.definition} on {on}, not btree {definition}",
+            mend=f"ALTER INDEX {index.as_string()} RENAME TO "
+            f"{sql.Identifier(f'{name}_old'[-63:]).as_string()}",
+        )
+
+    def probe(conn: Connection) -> Finding:
+        found = catalogue.index(conn, schema, name)
+        different = stranger(catalogue.kind_of(conn, schema, name), found)
+        if different is not None:
+            return different
+        if catalogue.kind_of(conn, schema, table) == "p":
+            return _by_partition(conn, (schema, table), name, found, f"btree {definition}")
+        if found is None:
+            return ABSENT
         if found.building:
             words = f"the index {schema}.{name} is being built by another session"
             return Finding(State.PARTIAL, words, building=True)
@@ -71,6 +86,60 @@ def create_index(
         return DONE
 
     return Step(title=f"Build index {name}", do=do, lock=Lock.LONG, probe=probe, undo=drop)
+
+
+def _by_partition(
+    conn: Connection,
+    table: tuple[str, str],
+    name: str,
+    whole: catalogue.Index | None,
+    definition: str,
+) -> Finding:
+    """Find what is missing of an index of a partitioned table, ``whole`` being what there is."""
+    schema = table[0]
+    index = sql.Identifier(schema, name)
+    # Only what is defined as the whole becomes a part of it.
+    shape = as_sql(definition if whole is None else whole.definition)
+    todo: list[tuple[sql.Composed, Lock]] = []
+    if whole is None:
+        words = sql.SQL("CREATE INDEX {} ON ONLY {} USING {}")
+        todo.append((words.format(sql.Identifier(name), sql.Identifier(*table), shape), Lock.SHORT))
+    has = catalogue.attached(conn, schema, name)
+    for part in catalogue.partitions(conn, *table):
+        if part in has:
+            continue
+        own = fitting(f"{part[1]}_{name}")
+        part_index = sql.Identifier(part[0], own)
+        found = catalogue.index(conn, part[0], own)
+        if found is not None and found.building:
+            building = f"the index {part[0]}.{own} is being built by another session"
+            return Finding(State.PARTIAL, building, building=True)
+        if found is not None and not found.valid:
+            drop = sql.SQL("DROP INDEX CONCURRENTLY {}").format(part_index)
+            todo.append((drop, Lock.LONG))
+        if found is None or not found.valid:
+            build = sql.SQL("CREATE INDEX CONCURRENTLY {} ON {} USING {}").format(
+                sql.Identifier(own), sql.Identifier(*part), shape
+            )
+            todo.append((build, Lock.LONG))
+        attach = sql.SQL("ALTER INDEX {} ATTACH PARTITION {}").format(index, part_index)
+        todo.append((attach, Lock.SHORT))
+    undo = sql.SQL("DROP INDEX {}").format(index)
+    if not todo:
+        return Finding(State.DONE, undo=undo, undo_lock=Lock.SHORT)
+    return Finding(
+        State.ABSENT if whole is None else State.PARTIAL,
+        "" if whole is None else f"partitions lack their part of the index {schema}.{name}",
+        instead=tuple(statement for statement, _ in todo),
+        locks=tuple(lock for _, lock in todo),
+        undo=undo,
+        undo_lock=Lock.SHORT,
+    )
+
+
+def as_sql(text: str) -> sql.SQL:
+    """Trust text that the server itself wrote: ``pg_get_indexdef`` and its kind."""
+    return sql.SQL(text)
 
 
 def normal(definition: str) -> str:

@@ -114,7 +114,7 @@ def create_table(
         kind = catalogue.kind_of(conn, schema, name)
         if kind is None:
             return ABSENT
-        if kind != "r":
+        if kind not in {"r", "p"}:
             shown = catalogue.KINDS.get(kind, "something else")
             return Finding(State.DIFFERENT, f"{schema}.{name} is {shown}, not a table")
         check = _merge(
@@ -248,7 +248,9 @@ def _keys(conn: Connection, schema: str, name: str, key: str, unique: Sequence[s
     table = sql.Identifier(schema, name).as_string()
     differences: list[tuple[str, str]] = []
     primary = [each for each in catalogue.constraints(conn, schema, name) if each.kind == "p"]
-    if [each.columns for each in primary] != [(key,)]:
+    # On a partitioned table every key must hold what it is partitioned by.
+    wanted = (key, *catalogue.partition_key(conn, schema, name))
+    if [each.columns for each in primary] != [wanted]:
         shown = ", ".join(primary[0].columns) if primary else "missing"
         differences.append(
             (
