@@ -151,3 +151,21 @@ def test_no_bar_appears_while_something_is_printed_or_asked() -> None:
         while "Counting" not in terminal.getvalue() and time.monotonic() < deadline:
             time.sleep(0.01)
     assert "Counting" in terminal.getvalue()
+
+
+def test_a_bar_that_comes_too_late_does_not_come() -> None:
+    terminal = Tty()
+    late = LateBar(Stream(terminal), "Counting", 10, "rows", delay=0.01)
+    with late.aside(), late:
+        time.sleep(0.1)  # the timer has gone off and waits for us to finish printing
+    late._timer.join(30)
+    assert not late._timer.is_alive()
+    assert not terminal.getvalue()
+
+
+def test_no_timer_outlives_the_work() -> None:
+    late = LateBar(Stream(Tty()), "Counting", 10, "rows", delay=3600)
+    with late:
+        pass
+    late._timer.join(30)
+    assert not late._timer.is_alive()
