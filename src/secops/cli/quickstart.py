@@ -64,7 +64,7 @@ def command(
     Starts a PostgreSQL of its own in DIR/.secops (the current folder if no DIR is given), makes a demo
     app's 20,000 users, simulates two weeks of their logins with attacks among them, writes
     DIR/secops.yaml, and then runs the real commands one after another, showing each. It takes about a
-    minute and 500 MB; nothing leaves this machine. A second run reuses what is there.
+    minute and 700 MB; nothing leaves this machine. A second run reuses what is there.
 
     \b
     Examples:

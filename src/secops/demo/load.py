@@ -166,6 +166,7 @@ def add_traffic(conn: Connection, people: list[Person], size: Size, progress: Pr
     progress.describe("Statistics")
     # Index-only scans need the visibility map, and autovacuum would take its minute.
     conn.execute("VACUUM (ANALYZE) users, security_events, refresh_tokens")
+    conn.execute("CHECKPOINT")  # lets go of write-ahead log
     return demo
 
 

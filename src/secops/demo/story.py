@@ -38,7 +38,7 @@ TOUR: Final = (
     ),
     Stop(
         "Which accounts did that lock?",
-        ("report", "lockouts", "--since", "7d"),
+        ("report", "lockouts", "--since", "7d", "--limit", "12"),
     ),
     Stop(
         f"{LOCKED_OUT.name} is on the phone: why can't she log in?",
