@@ -6,12 +6,21 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from support.forked import Forked
 from support.schemas import APPS, App, dump, leftovers, shape
 
 if TYPE_CHECKING:
-    from support.databases import Command, Database
+    from pathlib import Path
+
+    from support.databases import Database
 
 HEAD = "0003"
+
+
+@pytest.fixture
+def secops(tmp_path: Path) -> Forked:
+    """The command; these tests call it often."""
+    return Forked(tmp_path)
 
 
 @pytest.fixture(params=list(APPS))
@@ -19,7 +28,7 @@ def app(request: pytest.FixtureRequest) -> App:
     return APPS[request.param]
 
 
-def migrated(secops: Command, database: Database) -> dict[str, object]:
+def migrated(secops: Forked, database: Database) -> dict[str, object]:
     done = secops.on(database)("migrate", "--yes", "--json")
     assert done.code == 0, done.err
     found: dict[str, object] = done.json()
@@ -35,9 +44,7 @@ def target(app: App, database: Database) -> dict[tuple[str, str], str]:
     }
 
 
-def test_every_kind_of_app_reaches_the_target(
-    secops: Command, database: Database, app: App
-) -> None:
+def test_every_kind_of_app_reaches_the_target(secops: Forked, database: Database, app: App) -> None:
     app.create(database)
     outcome = migrated(secops, database)
     assert outcome["applied"] == ["0001", "0002", "0003"]
@@ -52,7 +59,8 @@ def test_every_kind_of_app_reaches_the_target(
     indexes = {row[3] for row in shape(database) if row[0] == "index"}
     assert {
         "idx_refresh_tokens_user_id", "idx_refresh_tokens_expires_at", "idx_refresh_tokens_family",
-        "idx_refresh_tokens_live", "idx_users_locked_until", "idx_security_events_created_at", "idx_security_events_user",
+        "idx_refresh_tokens_live", "idx_users_locked_until", "idx_security_events_created_at",
+        "idx_security_events_user",
         "idx_security_events_login_failed", "idx_security_events_rare",
         "idx_security_events_token_refresh", "idx_security_events_email",
     } <= indexes  # fmt: skip
@@ -61,7 +69,7 @@ def test_every_kind_of_app_reaches_the_target(
 
 
 def test_the_plans_sql_run_by_hand_is_taken_over(
-    secops: Command, database: Database, app: App
+    secops: Forked, database: Database, app: App
 ) -> None:
     app.create(database)
     app.run_plan(database)
@@ -84,7 +92,7 @@ def test_the_plans_sql_run_by_hand_is_taken_over(
 
 
 def test_by_hand_or_not_the_tables_are_the_same_in_the_end(
-    secops: Command, database: Database, app_db: Database
+    secops: Forked, database: Database, app_db: Database
 ) -> None:
     app = APPS["uuid"]
     app.create(database)
@@ -94,7 +102,7 @@ def test_by_hand_or_not_the_tables_are_the_same_in_the_end(
     assert target(app, database) == target(app, app_db)
 
 
-def test_a_second_run_finds_nothing_to_do(secops: Command, app_db: Database) -> None:
+def test_a_second_run_finds_nothing_to_do(secops: Forked, app_db: Database) -> None:
     migrated(secops, app_db)
     before = dump(app_db)
     events = app_db.value("SELECT count(*) FROM security_events")
@@ -105,7 +113,7 @@ def test_a_second_run_finds_nothing_to_do(secops: Command, app_db: Database) -> 
 
 
 @pytest.mark.parametrize("by_hand", [False, True])
-def test_what_is_planned_is_what_runs(secops: Command, database: Database, by_hand: bool) -> None:
+def test_what_is_planned_is_what_runs(secops: Forked, database: Database, by_hand: bool) -> None:
     app = APPS["mixed case"]
     app.create(database)
     if by_hand:
@@ -118,7 +126,7 @@ def test_what_is_planned_is_what_runs(secops: Command, database: Database, by_ha
     assert migrated(secops, database)["sql"] == dry["sql"]
 
 
-def test_a_dry_run_and_a_plan_change_nothing(secops: Command, app_db: Database) -> None:
+def test_a_dry_run_and_a_plan_change_nothing(secops: Forked, app_db: Database) -> None:
     before = shape(app_db)
     for words in (["migrate", "--dry-run"], ["migrate", "plan"], ["migrate", "status"]):
         assert secops.on(app_db)(*words).code == 0
@@ -127,7 +135,7 @@ def test_a_dry_run_and_a_plan_change_nothing(secops: Command, app_db: Database) 
 
 
 def test_the_plan_as_sql_runs_in_psql_to_the_same_schema(
-    secops: Command, database: Database
+    secops: Forked, database: Database
 ) -> None:
     APPS["uuid"].create(database)
     script = secops.on(database)("migrate", "plan", "--format", "sql")
@@ -140,7 +148,7 @@ def test_the_plan_as_sql_runs_in_psql_to_the_same_schema(
     assert (outcome["changed"], outcome["applied"]) == (0, ["0001", "0002", "0003"])
 
 
-def test_users_is_not_rewritten_and_older_apps_go_on(secops: Command, app_db: Database) -> None:
+def test_users_is_not_rewritten_and_older_apps_go_on(secops: Forked, app_db: Database) -> None:
     file = "SELECT pg_relation_filenode('users')"
     before = app_db.value(file)
     migrated(secops, app_db)
@@ -157,7 +165,7 @@ def test_users_is_not_rewritten_and_older_apps_go_on(secops: Command, app_db: Da
 
 
 def test_each_version_leaves_an_event_and_the_run_an_operation(
-    secops: Command, app_db: Database
+    secops: Forked, app_db: Database
 ) -> None:
     migrated(secops.on(app_db, SECOPS_OPERATOR="ops@example.com"), app_db)
     rows = app_db.execute(
@@ -171,7 +179,7 @@ def test_each_version_leaves_an_event_and_the_run_an_operation(
     assert app_db.execute("SELECT action, changed, finished_at > started_at FROM secops.operations")
 
 
-def test_it_asks_and_without_anybody_to_ask_it_refuses(secops: Command, app_db: Database) -> None:
+def test_it_asks_and_without_anybody_to_ask_it_refuses(secops: Forked, app_db: Database) -> None:
     before = shape(app_db)
     done = secops.on(app_db)("migrate")
     assert done.code == 8
@@ -179,15 +187,13 @@ def test_it_asks_and_without_anybody_to_ask_it_refuses(secops: Command, app_db: 
     assert shape(app_db) == before
 
 
-def test_options_before_a_subcommand_are_not_lost_quietly(
-    secops: Command, app_db: Database
-) -> None:
+def test_options_before_a_subcommand_are_not_lost_quietly(secops: Forked, app_db: Database) -> None:
     done = secops.on(app_db)("migrate", "--dry-run", "down")
     assert done.code == 2
     assert "migrate down --dry-run" in done.err
 
 
-def test_status_says_what_is_applied(secops: Command, app_db: Database) -> None:
+def test_status_says_what_is_applied(secops: Forked, app_db: Database) -> None:
     on = secops.on(app_db)
     assert [row["state"] for row in on("migrate", "status", "--json").json()] == ["pending"] * 3
     migrated(secops, app_db)
@@ -196,7 +202,7 @@ def test_status_says_what_is_applied(secops: Command, app_db: Database) -> None:
     assert all(row["steps_done"] == row["steps"] for row in rows)
 
 
-def test_a_version_of_a_newer_secops_is_not_touched(secops: Command, hardened: Database) -> None:
+def test_a_version_of_a_newer_secops_is_not_touched(secops: Forked, hardened: Database) -> None:
     hardened.execute("UPDATE secops.alembic_version SET version_num = '0099'")
     for words in (["migrate", "--yes"], ["migrate", "status"], ["migrate", "down", "--yes"]):
         done = secops.on(hardened)(*words)
@@ -204,7 +210,7 @@ def test_a_version_of_a_newer_secops_is_not_touched(secops: Command, hardened: D
         assert "0099" in done.err
 
 
-def test_odd_defaults_of_the_database_change_nothing(secops: Command, app_db: Database) -> None:
+def test_odd_defaults_of_the_database_change_nothing(secops: Forked, app_db: Database) -> None:
     with app_db.connect() as conn:
         for setting in (
             "lock_timeout = '1ms'",
@@ -230,7 +236,7 @@ def test_alembic_by_itself_is_told_to_use_secops() -> None:
         command.upgrade(config, "head")
 
 
-def test_another_schema_for_our_tables_can_be_named(secops: Command, app_db: Database) -> None:
+def test_another_schema_for_our_tables_can_be_named(secops: Forked, app_db: Database) -> None:
     on = secops.on(app_db, SECOPS_SCHEMA="security")
     assert on("migrate", "--yes").code == 0
     assert {row[1] for row in shape(app_db) if row[2] == "refresh_tokens"} == {"security"}

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support.databases import Database
-from support.killing import count_into, die_at, lose_at, run
+from support.forked import Forked
+from support.killing import count_into, die_at, lose_at
 from support.schemas import APPS, App, dump, leftovers, shape
 
 if TYPE_CHECKING:
@@ -42,8 +43,8 @@ def statements(template: Database, folder: Path, *arguments: str) -> tuple[int, 
     """Return how many statements a whole run takes, and the database that it leaves."""
     counted = folder / "counted"
     whole = copy(template)
-    log = folder / "whole.log"
-    assert run(whole, *arguments, log=log, hook=count_into(counted)) == 0, log.read_text()
+    done = Forked(folder).on(whole)(*arguments, hook=count_into(counted))
+    assert done.code == 0, done.err
     return int(counted.read_text()), whole
 
 
@@ -60,11 +61,12 @@ def converges(
     wanted, wanted_dump = shape(whole), dump(whole)
     for number in some(total, everything=everything):
         database = copy(template)
-        log = folder / f"{number}.log"
-        code = run(database, *MIGRATE, log=log, hook=fault(number, database))
+        on = Forked(folder).on(database)
+        hurt = on(*MIGRATE, hook=fault(number, database))
         # A fault at the very end, or on a connection that is done with, harms nothing.
-        assert code in {0, 7, 10, 137}, (number, code, log.read_text())
-        assert run(database, *MIGRATE, log=log) == 0, (number, log.read_text())
+        assert hurt.code in {0, 7, 10, 137}, (number, hurt)
+        again = on(*MIGRATE)
+        assert again.code == 0, (number, hurt, again)
         assert shape(database) == wanted, number
         assert leftovers(database) == [], number
         applied = database.execute(
@@ -118,25 +120,19 @@ def test_killed_on_the_way_down_it_can_be_taken_back_or_redone(
     empty = shape(base)
     for turn, number in enumerate(some(total, everything=False)):
         database = copy(hardened)
-        log = tmp_path / f"{number}.log"
-        code = run(database, *down, log=log, hook=die_at(number))
-        assert code in {0, 137}, (number, log.read_text())
+        on = Forked(tmp_path).on(database)
+        hurt = on(*down, hook=die_at(number))
+        assert hurt.code in {0, 137}, (number, hurt)
         if turn % 2:
-            assert run(database, *MIGRATE, log=log) == 0, (number, log.read_text())
+            again = on(*MIGRATE)
+            assert again.code == 0, (number, hurt, again)
             assert shape(database) == wanted, number
         else:
             # What is left to lose has changed: the run that died took a part of it.
-            left = count_losses(database, tmp_path)
-            again = ("migrate", "down", "base", "--yes", "--accept-loss", str(left))
-            assert run(database, *again, log=log) == 0, (number, log.read_text())
+            dry = on("migrate", "down", "base", "--dry-run", "--json").json()
+            left = sum(item["count"] for item in dry["items"])
+            again = on("migrate", "down", "base", "--yes", "--accept-loss", str(left))
+            assert again.code == 0, (number, hurt, again)
             assert shape(database) == empty, number
         server.drop(database.name)
     server.drop(base.name)
-
-
-def count_losses(database: Database, folder: Path) -> int:
-    import json
-
-    log = folder / f"{database.name}.json"
-    assert run(database, "migrate", "down", "base", "--dry-run", "--json", log=log) == 0
-    return sum(item["count"] for item in json.loads(log.read_text())["items"])
