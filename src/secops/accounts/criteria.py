@@ -118,8 +118,12 @@ def where(
         parts.append(sql.SQL("t.device_info ILIKE ANY (%(c_agents)s::text[])"))
         bound["c_agents"] = [_like(each) for each in criteria.agents]
     if criteria.issued_before is not None:
+        # The same as STARTED < moment, in a form that is one scan for all sessions where they are many.
         parts.append(
-            sql.SQL("{} < %(c_before)s::timestamptz").format(STARTED.format(tokens=layout.tokens))
+            sql.SQL(
+                """{family} IN (SELECT coalesce(f.family_id, f.id) FROM {tokens} f
+                                WHERE f.created_at < %(c_before)s::timestamptz)"""
+            ).format(family=FAMILY, tokens=layout.tokens)
         )
         bound["c_before"] = criteria.issued_before
     if criteria.idle_for is not None:

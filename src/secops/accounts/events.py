@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from psycopg import sql
+from psycopg import ClientCursor, sql
 from psycopg.types.json import Jsonb
 
 import secops
@@ -105,14 +105,50 @@ def record_each(
     Returns:
         How many events were inserted.
     """
-    bound: dict[str, object] = {
+    bound = _bound(operation, event_type, severity)
+    cursor = conn.execute(
+        _INSERT.format(events=layout.events, subjects=subjects), {**bound, **(parameters or {})}
+    )
+    return cursor.rowcount
+
+
+def as_statement(
+    conn: Connection,
+    layout: Layout,
+    operation: Operation,
+    *,
+    event_type: str,
+    message: str,
+    extra: Mapping[str, object] | None = None,
+) -> sql.Composed:
+    """Return the INSERT of one event that is about no account, with its values written out.
+
+    A statement that binds values cannot be sent in one message with others.
+
+    Args:
+        conn: Where it will be run; nothing is run now.
+        layout: The tables.
+        operation: Who, where, why.
+        event_type: As for :func:`record`.
+        message: What happened, in words.
+        extra: Joins the operation in ``metadata``; JSON-serialisable.
+    """
+    values = {
+        "user_id": None,
+        "email": None,
+        "message": storable(message),
+        "extra": Jsonb(dict(extra)) if extra else None,
+    }
+    query = _INSERT.format(events=layout.events, subjects=_ONE.format(key=layout.users.key))
+    text = ClientCursor(conn).mogrify(query, {**_bound(operation, event_type, "warning"), **values})
+    return sql.Composed([sql.SQL(text)])
+
+
+def _bound(operation: Operation, event_type: str, severity: str) -> dict[str, object]:
+    return {
         "event_type": event_type,
         "event_category": CATEGORY,
         "severity": severity,
         "event_agent": USER_AGENT,
         "event_metadata": Jsonb(operation.metadata()),
     }
-    cursor = conn.execute(
-        _INSERT.format(events=layout.events, subjects=subjects), {**bound, **(parameters or {})}
-    )
-    return cursor.rowcount

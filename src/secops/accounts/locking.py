@@ -111,7 +111,7 @@ def plan(
     """Find out what locking accounts would do; changes nothing."""
     ids = [account.id for account in accounts]
     steps = [decide(state, span) for state in states.read(conn, layout, ids)]
-    live = sessions.count_by_user(conn, layout, ids)
+    live = sessions.count(conn, layout, Criteria(users=tuple(ids))).counts
     return Locking(_ending(steps, live) if revoke else steps, live, revoke)
 
 

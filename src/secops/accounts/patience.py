@@ -12,10 +12,10 @@ from psycopg import errors as pg
 
 from secops.database.connection import transaction
 from secops.database.locks import sessions
-from secops.errors import Busy
+from secops.errors import Busy, OutcomeUnknown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from secops.database.connection import Connection
@@ -27,6 +27,8 @@ T = TypeVar("T")
 # Rows are chosen by key in these transactions; one that runs longer than this is stuck.
 _STATEMENT_TIMEOUT: Final = timedelta(seconds=30)
 _NAMED: Final = 3
+# So many failures in a row mean that somebody holds all of the table.
+_IN_VAIN: Final = 5
 # Who waits to read makes nobody else wait.
 _READING: Final = timedelta(seconds=5)
 
@@ -70,6 +72,54 @@ class Patience:
                     raise _busy(conn, layout) from None
             time.sleep(random.uniform(0.02, 0.2))  # noqa: S311  jitter, not a secret
         raise AssertionError(self.tries)
+
+
+def through(
+    parts: Iterable[Sequence[object]],
+    step: Callable[[Sequence[object]], Iterator[T]],
+    stuck: list[Busy],
+) -> Iterator[T]:
+    """Work through accounts part by part; one row in other hands does not stop the rest.
+
+    What meets a lock is set aside and tried again at the end, account by account.
+
+    Args:
+        parts: Keys of accounts, as many as one transaction takes.
+        step: Does one part, in as many transactions as it needs, and hands out what each did.
+        stuck: Gets an error for each account that stayed in other hands, and for the parts that
+            were given up because nothing could be done any more.
+    """
+    late: list[object] = []
+    vain = 0
+    for part in parts:
+        if vain == _IN_VAIN:
+            late += part
+            continue
+        try:
+            yield from step(part)
+            vain = 0
+        except Busy:
+            late += part
+            vain += 1
+    vain = 0
+    for each in late:
+        try:
+            yield from step([each])
+            vain = 0
+        except Busy as error:
+            stuck.append(error)
+            vain += 1
+            if vain == _IN_VAIN:
+                return
+
+
+def unfinished(stuck: Sequence[Busy], done: int, total: int, things: str) -> OutcomeUnknown:
+    """Return the error for a run that had to leave some in other hands."""
+    return OutcomeUnknown(
+        f"{done:,} of {total:,} {things} are done; the rest is in other hands. {stuck[-1].message}",
+        hint="What was done stands. Run the same command again to finish it.",
+        details={**stuck[-1].details, "done": done, "matched": total},
+    )
 
 
 def reading(conn: Connection) -> AbstractContextManager[None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
 
 from psycopg import sql
@@ -11,8 +11,9 @@ from psycopg.types.json import Jsonb
 from secops.accounts import states
 from secops.accounts.criteria import FAMILY, LIVE, where
 from secops.accounts.events import record_each
+from secops.accounts.patience import through, unfinished
 from secops.accounts.sessions import UserSessions
-from secops.accounts.users import Account, columns
+from secops.accounts.users import by_id
 from secops.errors import NothingMatched, Refused
 from secops.output.progress import SILENT
 
@@ -23,8 +24,10 @@ if TYPE_CHECKING:
     from secops.accounts.criteria import Criteria
     from secops.accounts.operations import Operation
     from secops.accounts.patience import Patience
+    from secops.accounts.sessions import Found
     from secops.database.connection import Connection
     from secops.database.layout import Layout
+    from secops.errors import Busy
     from secops.output.progress import Progress
 
 REASON: Final = "admin"
@@ -38,6 +41,9 @@ ACCESS_TOKENS: Final = (
 
 BATCH: Final = 1_000
 """Sessions that one transaction ends."""
+
+LISTED: Final = 10_000
+"""Accounts that a result lists, for a million of them would fill the memory and help nobody."""
 
 
 def end(
@@ -87,7 +93,17 @@ def end(
         (REASON, [row[1] for row in rows]),
     )
     epochs = _raise_epochs(conn, layout, list(found))
-    ended = _told(conn, layout, found, epochs)
+    accounts = by_id(conn, layout, list(found))
+    ended = [
+        UserSessions(
+            accounts[key],
+            len(numbers),
+            [family for family, _ in numbers],
+            [token for _, token in numbers],
+            epochs.get(key),
+        )
+        for key, numbers in found.items()
+    ]
     _record(conn, layout, operation, ended)
     return ended
 
@@ -106,31 +122,6 @@ def _raise_epochs(conn: Connection, layout: Layout, ids: Sequence[object]) -> di
         (list(ids),),
     )
     return {row[0]: cast("int", row[1]) for row in rows}
-
-
-def _told(
-    conn: Connection,
-    layout: Layout,
-    found: Mapping[object, Sequence[tuple[UUID, UUID]]],
-    epochs: Mapping[object, int],
-) -> list[UserSessions]:
-    query = sql.SQL("SELECT {columns} FROM {users} u WHERE u.{id} = ANY (%s::{key}[])").format(
-        columns=columns(layout),
-        users=layout.users.table,
-        id=sql.Identifier(layout.users.id),
-        key=layout.users.key,
-    )
-    accounts = {row[0]: Account(*row) for row in conn.execute(query, (list(found),))}  # type: ignore[arg-type]  # the columns above
-    return [
-        UserSessions(
-            accounts.get(key, Account(key, None)),
-            len(numbers),
-            [family for family, _ in numbers],
-            [token for _, token in numbers],
-            epochs.get(key),
-        )
-        for key, numbers in found.items()
-    ]
 
 
 def _record(
@@ -168,17 +159,32 @@ def _words(count: int) -> str:
     return "1 session" if count == 1 else f"{count:,} sessions"
 
 
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """What was ended.
+
+    Attributes:
+        sessions: How many sessions.
+        accounts: Of how many accounts.
+        listed: By account, the first :data:`LISTED` of them; the events have all.
+    """
+
+    sessions: int
+    accounts: int
+    listed: Sequence[UserSessions]
+
+
 def revoke(
     conn: Connection,
     layout: Layout,
     operation: Operation,
     criteria: Criteria,
-    planned: Sequence[UserSessions],
+    planned: Found,
     *,
     patience: Patience,
     progress: Progress = SILENT,
     expect: int | None = None,
-) -> list[UserSessions]:
+) -> Revoked:
     """End sessions: in one transaction, or account by account in several where they are many.
 
     Each transaction ends what matches when its accounts' turn comes, so a session that was refreshed
@@ -189,24 +195,22 @@ def revoke(
         layout: The tables.
         operation: Who, where, why; its row is written with the change.
         criteria: Which.
-        planned: What :func:`find` returned.
+        planned: What :func:`secops.accounts.sessions.count` returned.
         patience: How long to wait for rows in other hands.
         progress: Told of each session.
         expect: How many must match, where it can be held within one transaction.
 
-    Returns:
-        What was ended, by account.
-
     Raises:
         NothingMatched: They all ended meanwhile.
         Refused: ``expect`` does not hold any more.
-        Busy: Rows were in other hands for too long.
+        Busy: Rows were in other hands for too long; nothing was changed.
+        OutcomeUnknown: Some of many were; the others have ended.
     """
-    total = sum(each.count for each in planned)
-    detail: dict[str, object] = {"criteria": criteria.as_dict(), "accounts": len(planned)}
+    total = planned.matched
+    detail: dict[str, object] = {"criteria": criteria.as_dict(), "accounts": len(planned.counts)}
 
     def whole() -> list[UserSessions]:
-        ids = [each.account.id for each in planned]
+        ids = list(planned.counts)
         states.hold(conn, layout, ids)
         ended = end(conn, layout, operation, criteria, ids)
         changed = sum(each.count for each in ended)
@@ -224,37 +228,71 @@ def revoke(
         operation.finish(conn, layout, changed=changed)
         return ended
 
-    def some(ids: Sequence[object]) -> list[UserSessions]:
-        states.hold(conn, layout, ids)
-        return end(conn, layout, operation, criteria, ids, limit=BATCH)
-
-    if total <= BATCH and len(planned) <= states.BATCH:
+    if total <= BATCH and len(planned.counts) <= states.BATCH:
         done = patience.run(conn, layout, whole)
         progress.advance(total)
-        return done
+        return Revoked(sum(each.count for each in done), len(done), done)
+    return _in_parts(
+        conn,
+        layout,
+        operation,
+        criteria,
+        planned,
+        detail=detail,
+        patience=patience,
+        progress=progress,
+    )
+
+
+def _in_parts(
+    conn: Connection,
+    layout: Layout,
+    operation: Operation,
+    criteria: Criteria,
+    planned: Found,
+    *,
+    detail: Mapping[str, object],
+    patience: Patience,
+    progress: Progress,
+) -> Revoked:
+    total = planned.matched
     patience.run(conn, layout, lambda: operation.start(conn, layout, matched=total, detail=detail))
-    done = []
-    for ids in _parts(planned):
+    sessions, keys = 0, set[object]()
+    listed: list[UserSessions] = []
+    stuck: list[Busy] = []
+
+    def step(ids: Sequence[object]) -> Iterator[list[UserSessions]]:
+        def some() -> list[UserSessions]:
+            states.hold(conn, layout, ids)
+            return end(conn, layout, operation, criteria, ids, limit=BATCH)
+
         count = BATCH
         while count == BATCH:  # an account may have more sessions than one transaction takes
-            ended = patience.run(conn, layout, partial(some, ids))
+            ended = patience.run(conn, layout, some)
             count = sum(each.count for each in ended)
-            progress.advance(count)
-            done += ended
-    changed = sum(each.count for each in done)
-    patience.run(conn, layout, lambda: operation.finish(conn, layout, changed=changed))
-    return done
+            yield ended
+
+    for ended in through(_parts(planned.counts), step, stuck):
+        count = sum(each.count for each in ended)
+        sessions += count
+        keys.update(each.account.id for each in ended)
+        listed += ended[: LISTED - len(listed)]
+        progress.advance(count)
+    patience.run(conn, layout, lambda: operation.finish(conn, layout, changed=sessions))
+    if stuck:
+        raise unfinished(stuck, sessions, total, "sessions")
+    return Revoked(sessions, len(keys), listed)
 
 
-def _parts(planned: Sequence[UserSessions]) -> Iterator[list[object]]:
+def _parts(counts: Mapping[object, int]) -> Iterator[list[object]]:
     """Cut the accounts into parts with about as many sessions as one transaction ends."""
     part: list[object] = []
     held = 0
-    for each in planned:
-        if part and (held + each.count > BATCH or len(part) == states.BATCH):
+    for key, count in counts.items():
+        if part and (held + count > BATCH or len(part) == states.BATCH):
             yield part
             part, held = [], 0
-        part.append(each.account.id)
-        held += each.count
+        part.append(key)
+        held += count
     if part:
         yield part

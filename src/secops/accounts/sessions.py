@@ -9,10 +9,10 @@ from psycopg import sql
 
 from secops.accounts import states
 from secops.accounts.criteria import FAMILY, STARTED, Criteria, where
-from secops.accounts.users import Account, columns
+from secops.accounts.users import Account, by_id, columns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime, timedelta
     from uuid import UUID
 
@@ -76,42 +76,56 @@ class Session:
         return self.now - self.last_used
 
 
-def count_by_user(conn: Connection, layout: Layout, ids: Sequence[object]) -> dict[object, int]:
-    """Return how many live sessions each account has, by key; those with none are left out."""
-    if not ids:
-        return {}
-    found = find(conn, layout, Criteria(users=tuple(ids)))
-    return {each.account.id: each.count for each in found}
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Sessions that match, counted.
 
-
-def find(
-    conn: Connection, layout: Layout, criteria: Criteria, *, numbers: bool = False
-) -> list[UserSessions]:
-    """Return the sessions that match, counted by account; accounts with most of them first.
-
-    Args:
-        conn: Where to look.
-        layout: The tables.
-        criteria: Which.
-        numbers: Whether the sessions' and tokens' numbers are wanted too.
+    Attributes:
+        counts: How many each account has, by key, in the order of keys.
     """
+
+    counts: Mapping[object, int]
+
+    @property
+    def matched(self) -> int:
+        """How many sessions."""
+        return sum(self.counts.values())
+
+
+def count(conn: Connection, layout: Layout, criteria: Criteria) -> Found:
+    """Count the sessions that match, by account."""
     condition, bound = where(criteria, layout)
-    wanted = (
-        sql.SQL("array_agg({} ORDER BY t.id), array_agg(t.id ORDER BY t.id)").format(FAMILY)
-        if numbers
-        else sql.SQL("NULL, NULL")
-    )
+    query = sql.SQL(
+        "SELECT t.user_id, count(*) FROM {tokens} t WHERE {where} GROUP BY t.user_id ORDER BY 1"
+    ).format(tokens=layout.tokens, where=condition)
+    return Found(dict(cast("list[tuple[object, int]]", conn.execute(query, bound).fetchall())))
+
+
+def largest(conn: Connection, layout: Layout, found: Found, most: int) -> list[UserSessions]:
+    """Return the accounts with most of the sessions."""
+    from heapq import nlargest  # noqa: PLC0415  only where many are previewed
+
+    keys = nlargest(most, found.counts, key=found.counts.__getitem__)
+    accounts = by_id(conn, layout, keys)
+    return [UserSessions(accounts[key], found.counts[key]) for key in keys]
+
+
+def numbered(conn: Connection, layout: Layout, criteria: Criteria) -> list[UserSessions]:
+    """Return the sessions that match with their numbers, by account; those with most first."""
+    condition, bound = where(criteria, layout)
     query = sql.SQL(
         """
         SELECT {columns}, m.user_id, m.count, m.sessions, m.tokens
-        FROM (SELECT t.user_id, count(*), {wanted} FROM {tokens} t WHERE {where}
+        FROM (SELECT t.user_id, count(*), array_agg({family} ORDER BY t.id),
+                     array_agg(t.id ORDER BY t.id)
+              FROM {tokens} t WHERE {where}
               GROUP BY t.user_id) AS m (user_id, count, sessions, tokens)
         LEFT JOIN {users} u ON u.{id} = m.user_id
         ORDER BY m.count DESC, m.user_id
         """
     ).format(
         columns=columns(layout),
-        wanted=wanted,
+        family=FAMILY,
         tokens=layout.tokens,
         where=condition,
         users=layout.users.table,
@@ -120,11 +134,11 @@ def find(
     return [
         UserSessions(
             Account(key, cast("str | None", email), cast("str | None", name)),
-            cast("int", count),
-            cast("list[UUID] | None", found) or (),
-            cast("list[UUID] | None", tokens) or (),
+            cast("int", number),
+            cast("list[UUID]", found),
+            cast("list[UUID]", tokens),
         )
-        for _, email, name, _, key, count, found, tokens in conn.execute(query, bound)
+        for _, email, name, _, key, number, found, tokens in conn.execute(query, bound)
     ]
 
 

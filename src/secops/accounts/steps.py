@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from secops.accounts.events import record_each
+from secops.accounts.patience import through, unfinished
 from secops.accounts.states import BATCH, batches
 from secops.errors import Conflict, Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from secops.accounts.operations import Operation
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from secops.accounts.states import State
     from secops.database.connection import Connection
     from secops.database.layout import Layout
+    from secops.errors import Busy
     from secops.output.progress import Progress
 
 
@@ -105,7 +106,8 @@ def apply(
     Raises:
         Conflict: A named account is gone.
         Refused: ``expect`` does not hold any more.
-        Busy: Rows were in other hands for too long.
+        Busy: Rows were in other hands for too long; nothing was changed.
+        OutcomeUnknown: Some of many were; the others are changed.
     """
     detail: dict[str, object] = {"accounts": len(ids)}
 
@@ -135,9 +137,16 @@ def apply(
         conn, layout, lambda: operation.start(conn, layout, matched=len(ids), detail=detail)
     )
     done: list[Step] = []
-    for part in batches(ids):
-        done += patience.run(conn, layout, partial(work, part))
-        progress.advance(len(part))
-    changed = sum(step.changes for step in done)
+    stuck: list[Busy] = []
+
+    def step(part: Sequence[object]) -> Iterator[list[Step]]:
+        yield patience.run(conn, layout, lambda: work(part))
+
+    for steps in through(batches(ids), step, stuck):
+        done += steps
+        progress.advance(len(steps))
+    changed = sum(each.changes for each in done)
     patience.run(conn, layout, lambda: operation.finish(conn, layout, changed=changed))
+    if stuck:
+        raise unfinished(stuck, len(done), len(ids), "accounts")
     return done

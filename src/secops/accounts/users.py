@@ -197,6 +197,20 @@ def _look(
         found[str(name)].append(Account(*row))  # type: ignore[arg-type]  # the columns below
 
 
+def by_id(conn: Connection, layout: Layout, ids: Sequence[object]) -> dict[object, Account]:
+    """Return accounts by their keys; one that is gone is there without an address."""
+    query = sql.SQL("SELECT {columns} FROM {users} u WHERE u.{id} = ANY (%s::{key}[])").format(
+        columns=columns(layout),
+        users=layout.users.table,
+        id=sql.Identifier(layout.users.id),
+        key=layout.users.key,
+    )
+    found = {each: Account(each, None) for each in ids}
+    for row in conn.execute(query, (list(ids),)):
+        found[row[0]] = Account(*row)  # type: ignore[arg-type]  # the columns below
+    return found
+
+
 def columns(layout: Layout) -> sql.Composed:
     """Return the columns of ``u``, the users table, that make an :class:`Account`."""
     users = layout.users

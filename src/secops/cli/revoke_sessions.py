@@ -14,19 +14,21 @@ from secops.cli.who import ask, count, read_names, shown
 from secops.durations import parse_duration
 from secops.errors import NothingMatched, UsageError
 from secops.output import Format
+from secops.output.outcome import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import timedelta
 
     from secops.accounts.criteria import Criteria
-    from secops.accounts.sessions import UserSessions
+    from secops.accounts.revoking import Revoked
+    from secops.accounts.sessions import Found, UserSessions
     from secops.accounts.users import Account
     from secops.database.connection import Connection
     from secops.database.layout import Layout
-    from secops.output.outcome import Outcome
 
 _PREVIEWED: Final = 10
+_UNDO: Final = "not possible; people whose sessions ended log in again"
 
 _Several = list[str] | None
 
@@ -116,22 +118,22 @@ def command(
                 users=tuple(account.id for account in accounts),
                 issued_before=moment(conn, before) if before is not None else None,
             )
-            planned = sessions.find(conn, layout, criteria, numbers=run.dry_run)
-            matched = sum(each.count for each in planned)
+            planned = sessions.count(conn, layout, criteria)
+            matched = planned.matched
             run.guard(matched)
-            if run.dry_run:
-                _list(run, conn, layout, criteria)
+            if operation is None:
+                run.finish(_would(run, conn, layout, criteria, planned, accounts=accounts))
+                return
+            bulk = not criteria.names_each
+            if matched and bulk and not run.yes:
+                _preview(run, sessions.largest(conn, layout, planned, _PREVIEWED), planned)
         if not matched:
             _nothing(criteria)
-        if operation is None or not matched:
-            run.finish(_outcome(run, planned, matched, accounts=accounts, dry_run=run.dry_run))
+            run.finish(Outcome("revoke sessions", False, 0, 0, summary=_idle_accounts(accounts)))
             return
-        bulk = not criteria.names_each
-        if bulk and not run.yes:
-            _preview(run, planned)
         ask(
             run,
-            f"End {count(matched, 'session')} of {count(len(planned), 'account')}?",
+            f"End {count(matched, 'session')} of {count(len(planned.counts), 'account')}?",
             bulk=bulk,
             word="everyone" if everyone else None,
         )
@@ -147,7 +149,7 @@ def command(
                 expect=run.expect,
             )
     run.output.note(revoking.ACCESS_TOKENS)
-    run.finish(_outcome(run, done, matched, accounts=accounts, operation_id=str(operation.id)))
+    run.finish(_did(run, done, matched, operation_id=str(operation.id)))
 
 
 def _numbers(texts: list[str] | None, what: str) -> tuple[UUID, ...]:
@@ -219,72 +221,101 @@ def _nothing(criteria: Criteria) -> None:
         )
 
 
-def _list(run: Run, conn: Connection, layout: Layout, criteria: Criteria) -> None:
-    """List the sessions that would end, each with its id; JSON has the ids in its items."""
+def _idle_accounts(accounts: Sequence[Account]) -> str:
+    if len(accounts) == 1:
+        return f"{accounts[0].label} has no live session; nothing to do."
+    return "None of these accounts has a live session; nothing to do."
+
+
+def _preview(run: Run, most: Sequence[UserSessions], planned: Found) -> None:
+    for each in most:
+        run.output.note(f"{each.count:>7,}  {each.account.label}")
+    rest = len(planned.counts) - len(most)
+    if rest:
+        left = planned.matched - sum(each.count for each in most)
+        run.output.note(f"{left:>7,}  of {count(rest, 'other account')}")
+
+
+def _would(
+    run: Run,
+    conn: Connection,
+    layout: Layout,
+    criteria: Criteria,
+    planned: Found,
+    *,
+    accounts: Sequence[Account],
+) -> Outcome:
+    """Return what would end, with the number of each session; for people they are listed first."""
     from secops.accounts import sessions
     from secops.accounts.agents import describe
 
-    if run.output.format is not Format.TABLE:
-        return
-    run.output.rows(
-        ("session", "user", "device", "ip", "age", "idle"),
-        (
-            (each.id, each.account.label, describe(each.agent), each.ip, each.age, each.idle)
-            for each in sessions.listing(conn, layout, criteria)
-        ),
-        empty="No live session.",
-    )
-    run.output.line()
-
-
-def _preview(run: Run, planned: Sequence[UserSessions]) -> None:
-    for each in planned[:_PREVIEWED]:
-        run.output.note(f"{each.count:>7,}  {each.account.label}")
-    if len(planned) > _PREVIEWED:
-        rest = planned[_PREVIEWED:]
-        run.output.note(
-            f"{sum(each.count for each in rest):>7,}  of {count(len(rest), 'other account')}"
+    matched = planned.matched
+    if not matched:
+        _nothing(criteria)
+        summary = f"Would change nothing: {_idle_accounts(accounts)}"
+        return Outcome("revoke sessions", True, 0, 0, summary=summary)
+    items: list[dict[str, object]] = []
+    if run.output.format is Format.TABLE:
+        run.output.rows(
+            ("session", "user", "device", "ip", "age", "idle"),
+            (
+                (each.id, each.account.label, describe(each.agent), each.ip, each.age, each.idle)
+                for each in sessions.listing(conn, layout, criteria)
+            ),
         )
+        run.output.line()
+    else:
+        items = [_item(each) for each in sessions.numbered(conn, layout, criteria)]
+    whom = (
+        sessions.largest(conn, layout, planned, 1)[0].account.label
+        if len(planned.counts) == 1
+        else count(len(planned.counts), "account")
+    )
+    return Outcome(
+        action="revoke sessions",
+        dry_run=True,
+        matched=matched,
+        changed=matched,
+        items=items,
+        summary=f"Would end {count(matched, 'session')} of {whom}.",
+        undo=_UNDO,
+        extra={"accounts": len(planned.counts)},
+    )
 
 
-def _outcome(
-    run: Run,
-    found: Sequence[UserSessions],
-    matched: int,
-    *,
-    accounts: Sequence[Account],
-    dry_run: bool = False,
-    operation_id: str = "",
-) -> Outcome:
+def _did(run: Run, done: Revoked, matched: int, *, operation_id: str) -> Outcome:
     from secops.accounts.revoking import ACCESS_TOKENS
-    from secops.output.outcome import Outcome
 
-    changed = sum(each.count for each in found)
     people = run.output.format is Format.TABLE
     items = [
         {"user": each.account.label, "id": each.account.id, "sessions": each.count}
-        | ({} if people else {"session_ids": each.sessions, "token_ids": each.tokens})
-        for each in found
+        if people
+        else _item(each)
+        for each in done.listed
     ]
+    whom = done.listed[0].account.label if done.accounts == 1 else count(done.accounts, "account")
     return Outcome(
         action="revoke sessions",
-        dry_run=dry_run,
+        dry_run=False,
         matched=matched,
-        changed=changed,
-        items=() if people and dry_run else shown(run, items),
-        summary=_summary(found, changed, accounts, dry_run=dry_run),
-        undo="not possible; people whose sessions ended log in again" if changed else "",
+        changed=done.sessions,
+        items=shown(run, items),
+        summary=f"Ended {count(done.sessions, 'session')} of {whom}.",
+        undo=_UNDO,
         operation_id=operation_id,
-        extra={"accounts": len(found), "access_tokens": ACCESS_TOKENS},
+        extra={
+            "accounts": done.accounts,
+            "items_left_out": done.accounts - len({each.account.id for each in done.listed}),
+            "access_tokens": ACCESS_TOKENS,
+        },
     )
 
 
-def _summary(
-    found: Sequence[UserSessions], changed: int, accounts: Sequence[Account], *, dry_run: bool
-) -> str:
-    if not found:
-        whom = accounts[0].label if len(accounts) == 1 else "None of these accounts"
-        has = "has no live session" if len(accounts) == 1 else "has a live session"
-        return f"{'Would change nothing: ' if dry_run else ''}{whom} {has}."
-    whom = found[0].account.label if len(found) == 1 else count(len(found), "account")
-    return f"{'Would end' if dry_run else 'Ended'} {count(changed, 'session')} of {whom}."
+def _item(each: UserSessions) -> dict[str, object]:
+    return {
+        "user": each.account.label,
+        "id": each.account.id,
+        "sessions": each.count,
+        "session_ids": each.sessions,
+        "token_ids": each.tokens,
+    }

@@ -235,7 +235,10 @@ def test_all_locked_leaves_alone_what_operators_locked(people: People) -> None:
     over = people.add("over@example.com", failed=5, locked_for="-1 hour")
     people.add("free@example.com", failed=2)
     theirs = people.add("theirs@example.com")
-    assert people.do("lock", "user", "theirs@example.com").code == 0
+    # The app cleared its own column, yet the operator's lock is still in force.
+    cleared = people.add("cleared@example.com")
+    assert people.do("lock", "user", "theirs@example.com", "cleared@example.com").code == 0
+    people.database.execute("UPDATE users SET locked_until = NULL WHERE id = %s", (cleared,))
 
     seen = people.do("unlock", "user", "--all-locked", "--dry-run", "--json").json()
     assert [item["user"] for item in seen["items"]] == ["auto@example.com"]
@@ -248,11 +251,11 @@ def test_all_locked_leaves_alone_what_operators_locked(people: People) -> None:
 
     again = people.do("unlock", "user", "--all-locked", "--yes")
     assert again.code == 4
-    assert "operators locked 1" in again.err
+    assert "operators locked 2" in again.err
 
     both = people.do("unlock", "user", "--all-locked", "--operator-locks", "--yes")
     assert both.code == 0, both.err
-    assert people.lock(theirs) is None
+    assert (people.lock(theirs), people.lock(cleared)) == (None, None)
     assert people.user(theirs) == (0, None)
 
 

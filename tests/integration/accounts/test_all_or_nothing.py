@@ -14,7 +14,7 @@ from secops.accounts import locking, revoking, sessions, unlocking, users
 from secops.accounts.criteria import Criteria
 from secops.accounts.operations import Operation
 from secops.accounts.patience import Patience
-from secops.errors import Busy, Conflict, NothingMatched, Refused
+from secops.errors import Busy, Conflict, NothingMatched, OutcomeUnknown, Refused
 from secops.schema.detect import detect
 
 if TYPE_CHECKING:
@@ -246,12 +246,12 @@ def test_no_refresh_slips_past_a_revocation(people: People) -> None:
         try:
             with _connected(people) as (conn, layout):
                 criteria = Criteria(everyone=True)
-                planned = sessions.find(conn, layout, criteria)
+                planned = sessions.count(conn, layout, criteria)
                 done = revoking.revoke(
                     conn, layout, _operation(), criteria, planned,
                     patience=Patience(tries=50),
                 )  # fmt: skip
-                return sum(each.count for each in done)
+                return done.sessions
         finally:
             time.sleep(0.2)
             stop.set()
@@ -274,7 +274,7 @@ def test_expect_is_held_within_the_transaction_too(people: People) -> None:
     tokens = [people.token(bob), people.token(eve)]
     with _connected(people) as (conn, layout):
         planned = unlocking.plan_locked(conn, layout, unlocking.Filter((), timedelta(days=1)))
-        live = sessions.find(conn, layout, Criteria(everyone=True))
+        live = sessions.count(conn, layout, Criteria(everyone=True))
         people.database.execute("UPDATE users SET locked_until = NULL WHERE id = %s", (eve,))
         people.database.execute("UPDATE refresh_tokens SET used = true WHERE id = %s", (tokens[1],))
 
@@ -301,7 +301,7 @@ def test_what_ended_meanwhile_is_told(people: People) -> None:
     bob = people.add("bob@example.com")
     people.token(bob)
     with _connected(people) as (conn, layout):
-        planned = sessions.find(conn, layout, Criteria(users=(bob,)))
+        planned = sessions.count(conn, layout, Criteria(users=(bob,)))
         people.database.execute("UPDATE refresh_tokens SET used = true")
         with pytest.raises(NothingMatched, match="ended meanwhile"):
             revoking.revoke(
@@ -397,3 +397,47 @@ def _end_sleep(people: People) -> None:
     ):
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+@one_major
+def test_one_row_in_other_hands_does_not_stop_a_large_run(people: People) -> None:
+    people.database.execute(
+        "INSERT INTO users (email, failed_login_attempts, locked_until)"
+        " SELECT 'p' || n || '@example.com', 5, now() + interval '1 h' FROM generate_series(1, 1100) n"
+    )
+    people.database.execute(
+        "INSERT INTO refresh_tokens (user_id, token_hash, expires_at)"
+        " SELECT id, gen_random_uuid()::text, now() + interval '1 d' FROM users"
+    )
+    every = ("unlock", "user", "--all-locked"), ("revoke", "sessions", "--everyone")
+    with people.database.connect() as app, app.transaction():
+        app.execute("SELECT FROM users WHERE email = 'p700@example.com' FOR UPDATE")
+        for words in every:
+            done = people.do(*words, "--yes", "--json")
+            assert done.code == 7, done.err
+            assert "1,099 of 1,100" in done.error()["message"]
+            assert done.error()["details"]["holders"]
+    assert people.database.value("SELECT count(*) FROM users WHERE locked_until IS NOT NULL") == 1
+    assert people.database.value("SELECT count(*) FROM refresh_tokens WHERE NOT revoked") == 1
+    assert [row[1:] for row in people.operations()] == [(1100, 1099, True)] * 2
+
+    for words in every:
+        assert people.do(*words, "--yes").code == 0
+    assert people.database.value("SELECT count(*) FROM users WHERE locked_until IS NOT NULL") == 0
+    assert people.database.value("SELECT count(*) FROM refresh_tokens WHERE NOT revoked") == 0
+
+
+@one_major
+def test_a_table_that_is_locked_as_a_whole_is_given_up_soon(people: People) -> None:
+    people.database.execute(
+        "INSERT INTO users (email, failed_login_attempts, locked_until)"
+        " SELECT 'p' || n || '@example.com', 5, now() + interval '1 h' FROM generate_series(1, 6000) n"
+    )
+    with _connected(people) as (conn, layout):
+        planned = unlocking.plan_locked(conn, layout, unlocking.Filter((), timedelta(days=1)))
+        with people.database.connect() as app, app.transaction():
+            app.execute("LOCK TABLE users IN EXCLUSIVE MODE")
+            begun = time.monotonic()
+            with pytest.raises(OutcomeUnknown, match="0 of 6,000 accounts"):
+                unlocking.unlock(conn, layout, _operation(), planned, patience=Patience(tries=2))
+            assert time.monotonic() - begun < 15

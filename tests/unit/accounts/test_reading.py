@@ -18,7 +18,6 @@ from secops.accounts.criteria import Criteria, _like, where
 from secops.accounts.networks import read_networks
 from secops.accounts.operations import storable
 from secops.accounts.revoking import BATCH, _parts
-from secops.accounts.sessions import UserSessions
 from secops.accounts.users import Account, _variants, key_from_text
 from secops.cli.times import read_past
 from secops.database.layout import Layout, UsersTable
@@ -193,9 +192,7 @@ def test_every_single_slip_is_among_the_variants(text: str, data: st.DataObject)
 
 @given(st.lists(st.integers(1, 3000), max_size=40))
 def test_accounts_are_cut_into_parts_that_one_transaction_takes(counts: list[int]) -> None:
-    planned = [UserSessions(Account(key, None), count) for key, count in enumerate(counts)]
-
-    parts = list(_parts(planned))
+    parts = list(_parts(dict(enumerate(counts))))
 
     assert [key for part in parts for key in part] == list(range(len(counts)))
     for part in parts:
