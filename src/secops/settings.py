@@ -441,8 +441,7 @@ def _read_file(path: Path) -> dict[str, tuple[str, int]]:
         raise ConfigurationError(f"{path} is not UTF-8.", hint="Save it as UTF-8.") from None
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        # What it quotes is part of the file, and the file may hold a password.
-        problem = re.sub(r"'[^'<>]{2,}'|\"[^\"<>]{2,}\"", "something", error.problem or "")
+        problem = re.sub(r"'([^']*)'|\"([^\"]*)\"", _unquoted, error.problem or "")
         raise ConfigurationError(
             f"{path}:{line}: this is not YAML: {problem}.", hint=_LOOKS
         ) from None
@@ -462,6 +461,12 @@ def _read_file(path: Path) -> dict[str, tuple[str, int]]:
     found: dict[str, tuple[str, int]] = {}
     _walk(path, root, "", found)
     return found
+
+
+def _unquoted(found: re.Match[str]) -> str:
+    """Keep what YAML's complaints quote only where it is syntax: the file may hold a password."""
+    quoted = found[1] or found[2] or ""
+    return found[0] if len(quoted) <= 1 or quoted.startswith("<") else "something"
 
 
 def _walk(path: Path, node: MappingNode, prefix: str, found: dict[str, tuple[str, int]]) -> None:

@@ -58,4 +58,7 @@ def pooler(port: int) -> Iterator[int]:
         finally:
             listener.shutdown(socket.SHUT_RDWR)
             for each in opened:
+                # Closing alone would not wake who waits on it.
+                with contextlib.suppress(OSError):
+                    each.shutdown(socket.SHUT_RDWR)
                 each.close()

@@ -180,7 +180,7 @@ _NO_CONNECTION: Final = (
         "Check user and password; put the password in ~/.pgpass rather than the URL.",
     ),
     (
-        ("no pg_hba.conf entry",),
+        ("no pg_hba.conf entry", "pg_hba.conf rejects"),
         "The server does not let this user in from here",
         "Add a line to pg_hba.conf, or connect with sslmode=require if it asks for TLS.",
     ),

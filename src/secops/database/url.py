@@ -139,9 +139,9 @@ def _check_words(text: str) -> None:
         word = _WORD.match(text, place)
         if word is None or word.end() == place:
             raise ConfigurationError(
-                "The database's key=value words cannot be read: a value with a space in it needs "
-                "'quotes', and a ' or \\ in one a \\ before it.",
-                hint=f"Or write it as a URL: {SHAPE}.",
+                "The database's key=value words cannot be read.",
+                hint="A value with a space in it needs 'quotes', and a ' or \\ in one a \\ before it; "
+                f"or write it as a URL: {SHAPE}.",
             )
         place = word.end()
 
