@@ -47,8 +47,8 @@ class Privilege:
 
     Attributes:
         role: Which of the three roles needs it.
-        kind: ``schema``, ``table``, or ``owner``: be a member of the role that owns the table, for
-            no privilege allows ALTER TABLE.
+        kind: ``database``, ``schema``, ``table``, or ``owner``: be a member of the role that owns the
+            table, for no privilege allows ALTER TABLE.
         name: The object, in parts: schema, or schema and table.
         privilege: ``SELECT``, ``USAGE`` ...; ``OWNER`` for ``owner``.
         columns: The columns that it is limited to; none means the whole table.
@@ -56,7 +56,7 @@ class Privilege:
     """
 
     role: RoleKind
-    kind: Literal["schema", "table", "owner"]
+    kind: Literal["database", "schema", "table", "owner"]
     name: tuple[str, ...]
     privilege: str
     columns: tuple[str, ...] = ()
@@ -77,11 +77,14 @@ class Privilege:
         return words.format(_WORDS[self.privilege], columns, _WORDS[self.kind], on, to)
 
     def __str__(self) -> str:
+        if self.kind == "owner":
+            return f"membership in the role that owns {'.'.join(self.name)}"
         columns = f" ({', '.join(self.columns)})" if self.columns else ""
         return f"{self.privilege}{columns} on {self.kind} {'.'.join(self.name)}"
 
 
 _WORDS: Final[dict[str, sql.SQL]] = {
+    "database": sql.SQL("DATABASE"),
     "schema": sql.SQL("SCHEMA"),
     "table": sql.SQL("TABLE"),
     "SELECT": sql.SQL("SELECT"),
@@ -157,10 +160,24 @@ def missing(conn: Connection, layout: Layout, role: RoleKind) -> list[Privilege]
     row = conn.execute(sql.SQL("SELECT {}").format(checks)).fetchone()
     assert row is not None
     lacking = [each for each, held in zip(needed, row, strict=True) if held is False]
+    if role == "migrator":
+        lacking += _to_make_schemas(conn, layout)
     return [
         replace(each, owner=_owner(conn, each)) if each.kind == "owner" else each
         for each in lacking
     ]
+
+
+def _to_make_schemas(conn: Connection, layout: Layout) -> list[Privilege]:
+    """Return what lacks to make a schema that is not there yet; nothing where all are."""
+    row = conn.execute(
+        """SELECT current_database()::text FROM (SELECT 1) AS always
+           WHERE NOT has_database_privilege(current_database(), 'CREATE')
+             AND EXISTS (SELECT FROM unnest(%s::text[]) AS wanted
+                         WHERE wanted NOT IN (SELECT nspname FROM pg_namespace))""",
+        ([layout.schema, INTERNAL],),
+    ).fetchone()
+    return [] if row is None else [Privilege("migrator", "database", (str(row[0]),), "CREATE")]
 
 
 def _owner(conn: Connection, each: Privilege) -> str | None:
