@@ -434,23 +434,29 @@ def test_hostile_values_stay_values_in_what_show_sql_prints(
 ) -> None:
     if PSQL is None:
         pytest.skip("psql is not installed")
-    write(tmp_path, "echo", "SELECT :who AS who;", "params: {who: {type: text}}")
+    given = {
+        "ends": "'; DROP TABLE users; --",
+        "backslash": "a\\'b",
+        "shell": "\\! touch gone",
+        "variable": ":ends",
+        "backquotes": "`touch gone`",
+        "newline": "a\nb\r\nc",
+        "quotes": "x''y",
+    }
+    write(
+        tmp_path, "echo", "SELECT " + ", ".join(f":{name} AS {name}" for name in given) + ";",
+        "params:", *(f"  {name}: {{type: text}}" for name in given),
+    )  # fmt: skip
+    options = [word for name, value in given.items() for word in (f"--{name}", value)]
     run = secops.on(hardened, SECOPS_QUERIES=str(tmp_path))
-    for who in (
-        "'; DROP TABLE users; --",
-        "a\\'b",
-        "\\! touch gone",
-        ":who",
-        "`touch gone`",
-        "a\nb",
-        "x''y",
-    ):
-        script = run("report", "echo", "--who", who, "--show-sql")
-        done = subprocess.run(
-            [PSQL, hardened.url, "-X", "-q", "-v", "ON_ERROR_STOP=1", "--csv"], cwd=tmp_path,
-            input=script.out, capture_output=True, text=True, check=False, env={"PATH": "/usr/bin:/bin"},
-        )  # fmt: skip
-        assert list(csv.reader(io.StringIO(done.stdout))) == [["who"], [who]], done.stderr
+    script = run("report", "echo", *options, "--show-sql")
+    assert script.code == 0, script.err
+    done = subprocess.run(
+        [PSQL, hardened.url, "-X", "-q", "-v", "ON_ERROR_STOP=1", "--csv"], cwd=tmp_path,
+        input=script.out.encode(), capture_output=True, check=False, env={"PATH": "/usr/bin:/bin"},
+    )  # fmt: skip
+    (row,) = csv.DictReader(io.StringIO(done.stdout.decode(), newline=""))
+    assert row == given, done.stderr
     assert not (tmp_path / "gone").exists()
     assert hardened.value("SELECT to_regclass('users')::text") == "users"
 
