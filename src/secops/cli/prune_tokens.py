@@ -12,6 +12,7 @@ from secops.durations import parse_duration
 
 if TYPE_CHECKING:
     from secops.output.outcome import Outcome
+    from secops.upkeep.due import Due
     from secops.upkeep.expired import Bounds, Count
     from secops.upkeep.prune import Pruned
 
@@ -39,7 +40,7 @@ def command(
         typer.Option(
             "--pause",
             metavar="DURATION",
-            help="Rest after each batch. [default: a twentieth of the time that it took]",
+            help="Rest after each batch. [default: a fortieth of the time that it took]",
         ),
     ] = None,
     max_duration: Annotated[
@@ -169,7 +170,7 @@ def _tokens(number: int) -> str:
     return "1 refresh token" if number == 1 else f"{number:,} refresh tokens"
 
 
-def _cutoff(limits: Bounds) -> str:
+def _cutoff(limits: Due) -> str:
     from datetime import UTC
 
     return f"{limits.cutoff.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}"

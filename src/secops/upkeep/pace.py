@@ -18,7 +18,7 @@ _LEAST: Final = 200
 _FIRST: Final = 2_000
 # One slow batch may be somebody else's doing; a batch twice as large as a fast one surprises nobody.
 _SLOWER, _FASTER = 0.5, 2.0
-_REST: Final = 0.05
+_REST: Final = 0.025
 
 
 @dataclass
@@ -27,7 +27,7 @@ class Pace:
 
     Attributes:
         most: Rows that a batch has at most.
-        pause: How long to rest after each batch; ``None`` for a twentieth of the batch's own time.
+        pause: How long to rest after each batch; ``None`` for a fortieth of the batch's own time.
         target: How long a batch should take.
         size: Rows of the next batch.
     """

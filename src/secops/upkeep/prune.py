@@ -16,7 +16,7 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final, LiteralString
 
 import psycopg
@@ -28,7 +28,6 @@ from secops.accounts.operations import Operation
 from secops.database.connection import transaction
 from secops.errors import Interrupted
 from secops.output.progress import SILENT
-from secops.upkeep.expired import evidence
 from secops.upkeep.walks import ByKey, choose
 
 if TYPE_CHECKING:
@@ -37,15 +36,25 @@ if TYPE_CHECKING:
     from secops.database.connection import Connection
     from secops.database.layout import Layout
     from secops.output.progress import Progress
-    from secops.upkeep.expired import Bounds
+    from secops.upkeep.due import Due, Keeping
     from secops.upkeep.pace import Pace
     from secops.upkeep.walks import Piece, Walk
 
-COMMAND: Final = "prune tokens"
-EVENT: Final = "tokens_pruned"
-
 # How often, and in how many seconds, what was locked is tried again at the end.
 _SWEEPS: Final = (0.0, 0.2, 0.5, 1.0)
+
+
+# age() of no transaction at all, as of a row that was never locked, is the greatest number there is.
+_SETTLED: Final = sql.SQL("age(t.xmin) > %(settled)s AND age(t.xmax) > %(settled)s")
+
+
+_LEFT: Final = """
+    SELECT count(*) FILTER (WHERE {kept}), count(*)
+    FROM {table} t WHERE {piece} AND {due}"""
+# Right after what may go has gone: what looks as if it should stay does.
+_LEFT_AT_ONCE: Final = """
+    SELECT count(*) FILTER (WHERE {kept_at_once} AND {settled}), count(*)
+    FROM {table} t WHERE {piece} AND {due}"""
 
 
 @dataclass
@@ -62,7 +71,7 @@ class Pruned:
         complete: Whether it came to the end of the table.
     """
 
-    bounds: Bounds
+    bounds: Due
     deleted: int = 0
     kept: int = 0
     locked: int = 0
@@ -73,8 +82,7 @@ class Pruned:
     def facts(self) -> dict[str, object]:
         """Return it for the record and for ``--json``; JSON-serialisable."""
         return {
-            "expired_before": self.bounds.cutoff.isoformat(),
-            "kept_as_evidence": self.kept if self.complete else None,
+            **self.bounds.facts(self.kept if self.complete else None),
             "locked": self.locked if self.complete else None,
             "batches": self.batches,
             "seconds": round(self.seconds, 3),
@@ -109,14 +117,16 @@ class Pruner:
     conn: Connection
     layout: Layout
     operation: Operation
-    bounds: Bounds
+    bounds: Due
     pace: Pace
     lock_timeout: timedelta = timedelta(milliseconds=100)
     progress: Progress = SILENT
     alive: Callable[[], None] = lambda: None
     _done: Pruned = field(init=False)
+    _keeping: Keeping = field(init=False)
     _began: float = field(default=0.0, init=False)
     _checked: float = field(default=0.0, init=False)
+    _composed: dict[tuple[str, str], bytes] = field(default_factory=dict, init=False)
 
     def run(self, *, expired: int, max_duration: timedelta | None = None) -> Pruned:
         """Delete what expired before the cutoff and is no evidence.
@@ -135,6 +145,7 @@ class Pruner:
         deadline = None if max_duration is None else self._began + max_duration.total_seconds()
         try:
             self._close_abandoned()
+            self._keeping = self.bounds.keeping(self.conn, self.layout)
             walk = choose(
                 self.conn, self.layout, self.bounds, expired=expired, batch=self.pace.most
             )
@@ -154,7 +165,7 @@ class Pruner:
                 self._finish()
             if isinstance(error, KeyboardInterrupt):
                 raise Interrupted(
-                    f"Interrupted after {self._done.deleted:,} tokens were deleted.",
+                    f"Interrupted after {self.bounds.things(self._done.deleted)} were deleted.",
                     hint="What was done stands; run it again to go on.",
                     details={"changed": self._done.deleted},
                 ) from None
@@ -202,15 +213,15 @@ class Pruner:
                 **self.bounds.as_parameters(),
                 "settled": self._prepare(),
             }
-            deleted = 0
+            deleted = 0 if rows_apart else self._delete_untouched(piece, bound)
+            left = _Left()
             if rows_apart:
-                left = self._left_exactly(piece, bound)
-            else:
-                deleted = self._delete_untouched(piece, bound)
                 left = self._left(piece, bound)
+            elif self._some_left():
+                left = self._left(piece, bound, _LEFT_AT_ONCE)
             if left.locked:
                 deleted += self._delete_one_by_one(piece, bound)
-                left = self._left_exactly(piece, bound)
+                left = self._left(piece, bound)
             if deleted:
                 self._record(deleted)
         if deleted:
@@ -220,44 +231,45 @@ class Pruner:
         return left
 
     def _delete_untouched(self, piece: Piece, bound: Mapping[str, object]) -> int:
+        """Delete what may go and is locked by nobody; note in the transaction if anything stays.
+
+        Counting what stays would mean to read the piece once more, for which there is a reason in few
+        pieces of most tables. The note is the only thing that a DELETE can leave about a row it spares.
+        """
         return self._run(
-            """DELETE FROM {tokens} t
-               WHERE {piece} AND t.expires_at < %(cutoff)s AND {settled} AND NOT {kept}""",
+            """DELETE FROM {table} t
+               WHERE {piece} AND {due}
+                 AND CASE WHEN {settled} AND NOT {kept} THEN true
+                          ELSE set_config('secops.left', 'some', true) IS NULL END""",
             piece,
             bound,
         ).rowcount
 
-    def _left(self, piece: Piece, bound: Mapping[str, object]) -> _Left:
-        """Count what is left where nothing is locked: all of it is used, or it would have gone."""
-        row = self._run(
-            """SELECT count(*) FILTER (WHERE t.used AND {settled}), count(*)
-               FROM {tokens} t WHERE {piece} AND t.expires_at < %(cutoff)s""",
-            piece,
-            bound,
-        ).fetchone()
-        return _left(row)
+    def _some_left(self) -> bool:
+        row = self.conn.execute("SELECT current_setting('secops.left', true)").fetchone()
+        return row == ("some",)
 
-    def _left_exactly(self, piece: Piece, bound: Mapping[str, object]) -> _Left:
-        row = self._run(
-            """SELECT count(*) FILTER (WHERE {kept}), count(*)
-               FROM {tokens} t WHERE {piece} AND t.expires_at < %(cutoff)s""",
-            piece,
-            bound,
-        ).fetchone()
-        return _left(row)
+    def _left(
+        self, piece: Piece, bound: Mapping[str, object], query: LiteralString = _LEFT
+    ) -> _Left:
+        """Count what is left of a piece."""
+        row = self._run(query, piece, bound).fetchone()
+        assert row is not None
+        kept, all_left = (int(str(value)) for value in row)
+        return _Left(kept, all_left - kept)
 
     def _delete_one_by_one(self, piece: Piece, bound: Mapping[str, object]) -> int:
         """Delete what nobody holds; whether it is evidence is decided once it cannot change any more."""
         rows = self._run(
-            """SELECT t.id FROM {tokens} t WHERE {piece} AND t.expires_at < %(cutoff)s
+            """SELECT t.id FROM {table} t WHERE {piece} AND {due}
                  AND NOT {kept}
                FOR UPDATE SKIP LOCKED""",
             piece,
             bound,
         ).fetchall()
         return self._run(
-            """DELETE FROM {tokens} t
-               WHERE t.id = ANY (%(held)s::uuid[]) AND t.expires_at < %(cutoff)s AND NOT {kept}""",
+            """DELETE FROM {table} t
+               WHERE t.id = ANY (%(held)s::uuid[]) AND {due} AND NOT {kept}""",
             piece,
             {**bound, "held": [row[0] for row in rows]},
         ).rowcount
@@ -280,20 +292,26 @@ class Pruner:
     def _run(
         self, query: LiteralString, piece: Piece, bound: Mapping[str, object]
     ) -> psycopg.Cursor[tuple[object, ...]]:
-        composed = sql.SQL(query).format(
-            tokens=self.layout.tokens,
-            piece=piece.on("t"),
-            settled=_SETTLED,
-            kept=evidence(self.layout, piece),
-        )
-        return self.conn.execute(composed, bound)
+        known = (query, piece.where)
+        if known not in self._composed:
+            self._composed[known] = (
+                sql.SQL(query)
+                .format(
+                    table=sql.Identifier(self.layout.schema, self.bounds.table),
+                    due=sql.SQL(self.bounds.due),
+                    piece=piece.on("t"),
+                    settled=_SETTLED,
+                    kept=self._keeping.condition(piece),
+                    kept_at_once=sql.SQL(self.bounds.kept_at_once),
+                )
+                .as_bytes()
+            )
+        return self.conn.execute(self._composed[known], bound)
 
     def _record(self, deleted: int) -> None:
         """Write what a batch deleted into the operation's row, in the batch's transaction."""
         if not self._done.deleted:
-            self.operation.start(
-                self.conn, self.layout, detail={"expired_before": self.bounds.cutoff.isoformat()}
-            )
+            self.operation.start(self.conn, self.layout, detail=self.bounds.limits())
         self.operation.advance(self.conn, self.layout, changed=self._done.deleted + deleted)
 
     def _finish(self) -> None:
@@ -303,12 +321,10 @@ class Pruner:
             return
         with transaction(self.conn, lock_timeout=self.lock_timeout):
             facts = self._done.facts()
-            _tell(
-                self.conn,
-                self.layout,
+            self._tell(
                 self.operation,
-                f"{_tokens(self._done.deleted)} deleted that had expired before "
-                f"{self.bounds.cutoff.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}",
+                f"{self.bounds.things(self._done.deleted)} deleted "
+                f"{self.bounds.told(self.bounds.limits())}",
                 {"deleted": self._done.deleted, **facts},
             )
             self.operation.finish(
@@ -325,55 +341,33 @@ class Pruner:
             rows = self.conn.execute(
                 sql.SQL(
                     """SELECT id, actor, host, coalesce(reason, ''), coalesce(ticket, ''), action,
-                              coalesce(changed, 0), detail ->> 'expired_before'
+                              coalesce(changed, 0), detail
                        FROM {operations} WHERE action = %s AND finished_at IS NULL
                        ORDER BY started_at FOR UPDATE"""
                 ).format(operations=self.layout.operations),
-                (COMMAND,),
+                (self.bounds.command,),
             ).fetchall()
-            for *words, changed, before in rows:
+            for *words, changed, limits in rows:
                 died = Operation(*words)  # type: ignore[arg-type]  # the columns above
                 deleted = int(str(changed))
-                facts = {"deleted": deleted, "expired_before": before, "complete": False}
-                _tell(
-                    self.conn,
-                    self.layout,
+                assert isinstance(limits, dict)
+                facts = {"deleted": deleted, **limits, "complete": False}
+                self._tell(
                     died,
-                    f"{_tokens(deleted)} deleted that had expired before {before}, by a run that "
-                    "was cut off",
+                    f"{self.bounds.things(deleted)} deleted {self.bounds.told(limits)}, by a run "
+                    "that was cut off",
                     facts,
                 )
                 died.finish(self.conn, self.layout, changed=deleted, detail={"complete": False})
 
-
-# age() of no transaction at all, as of a row that was never locked, is the greatest number there is.
-_SETTLED: Final = sql.SQL("age(t.xmin) > %(settled)s AND age(t.xmax) > %(settled)s")
-
-
-def _left(row: tuple[object, ...] | None) -> _Left:
-    assert row is not None
-    kept, all_left = (int(str(value)) for value in row)
-    return _Left(kept, all_left - kept)
-
-
-def _tokens(number: int) -> str:
-    return "1 refresh token" if number == 1 else f"{number:,} refresh tokens"
-
-
-def _tell(
-    conn: Connection,
-    layout: Layout,
-    operation: Operation,
-    message: str,
-    facts: Mapping[str, object],
-) -> None:
-    record(
-        conn,
-        layout,
-        operation,
-        event_type=EVENT,
-        user_id=None,
-        email=None,
-        message=message,
-        extra=facts,
-    )
+    def _tell(self, operation: Operation, message: str, facts: Mapping[str, object]) -> None:
+        record(
+            self.conn,
+            self.layout,
+            operation,
+            event_type=self.bounds.event,
+            user_id=None,
+            email=None,
+            message=message,
+            extra=facts,
+        )
