@@ -92,6 +92,18 @@ def test_nothing_that_the_doctor_does_writes(hardened: Database) -> None:
     assert "default_transaction_read_only" in told["writable"].evidence
 
 
+def test_a_check_could_not_write_if_it_tried(hardened: Database) -> None:
+    def writes(who: Patient) -> Result:
+        who.conn.execute("DELETE FROM users")
+        return ok("deleted")
+
+    writer = Check("writer", "Writer", Need.CONNECTION, writes)
+    told = results(examine(patient(hardened), [connection.reachable, writer]))
+    assert told["writer"].status is Status.FAIL
+    assert "read-only" in told["writer"].evidence
+    assert hardened.value("SELECT count(*) FROM users") == 8
+
+
 def test_a_connection_that_is_lost_fails_one_check_and_skips_the_rest(hardened: Database) -> None:
     def ends_itself(who: Patient) -> Result:
         who.conn.execute("SELECT pg_terminate_backend(pg_backend_pid())")
@@ -251,8 +263,8 @@ def test_a_clock_that_is_wrong_is_noticed(hardened: Database, shift: float, said
 def test_a_slow_way_is_no_difference_of_clocks(hardened: Database) -> None:
     who = patient(hardened)
     ticks = iter(range(1000))
-    # 8 s there and back: half of it is the way there.
-    who.now = lambda: time.time() + (-4 if next(ticks) % 2 == 0 else 4)
+    # 12 s there and back: half of it is the way there.
+    who.now = lambda: time.time() + (-6 if next(ticks) % 2 == 0 else 6)
     assert looked(clock.difference, who).status is Status.OK
 
 

@@ -39,6 +39,7 @@ _ROW_COLUMNS: Final = ("ctid", "xmin", "xmax")
 """Where a row lies and who wrote it last: what pruning goes by. A grant on columns leaves them out."""
 
 _REVOKING: Final = ("revoked", "revoked_at", "revoked_reason")
+_ENDING: Final = ("finished_at", "matched", "changed", "detail")
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +145,8 @@ def privileges_needed(layout: Layout) -> list[Privilege]:
         Privilege("operator", "table", accounts, "INSERT"),
         Privilege("operator", "table", accounts, "UPDATE"),
         Privilege("operator", "table", operations, "INSERT"),
-        Privilege("operator", "table", operations, "UPDATE"),
+        # Who acted, when, why and on what stays as it was written; only how it ended is added.
+        Privilege("operator", "table", operations, "UPDATE", _ENDING),
     ]
     return needed
 
