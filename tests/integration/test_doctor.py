@@ -356,7 +356,7 @@ def test_sessions_that_the_role_cannot_look_into_are_counted(
 @pytest.mark.parametrize(
     ("harm", "said"),
     [
-        ("ALTER TABLE security_events SET (autovacuum_enabled = false)", "off for the table"),
+        ("ALTER TABLE security_events SET (autovacuum_enabled = false)", "autovacuum is off for"),
         (
             "ALTER TABLE security_events RESET (autovacuum_vacuum_insert_scale_factor)",
             "no settings",
