@@ -60,6 +60,12 @@ COMMANDS: Final = (
     Entry(
         "prune tokens", "prune_tokens", "Delete expired refresh tokens in small batches.", _UPKEEP
     ),
+    Entry(
+        "partition",
+        "partition",
+        "Keep security_events in monthly partitions, and take that back.",
+        _UPKEEP,
+    ),
     Entry("import events", "import_events", "Load events from JSON Lines or CSV.", _UPKEEP),
     Entry("help", "help_topics", "Read about exit codes, settings, reports.", _START),
 )

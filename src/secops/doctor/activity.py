@@ -70,30 +70,42 @@ def _hidden(conn: Connection) -> str:
 @check("vacuum", "Vacuum of security_events", needs=Need.USERS)
 def vacuum(patient: Patient) -> Result:
     """Events are only ever added, so without vacuum for inserts the reports slow down unnoticed."""
-    row = patient.conn.execute(
-        """SELECT current_setting('autovacuum'), coalesce(c.reloptions, '{}'),
-                  c.relpages, c.relallvisible
-           FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-           WHERE n.nspname = %s AND c.relname = 'security_events'""",
+    rows = patient.conn.execute(
+        """SELECT current_setting('autovacuum'), p.relname::text, coalesce(p.reloptions, '{}'),
+                  p.relpages, p.relallvisible
+           FROM pg_class c
+           JOIN pg_namespace n ON n.oid = c.relnamespace
+           LEFT JOIN LATERAL pg_partition_tree(c.oid) t ON t.isleaf
+           JOIN pg_class p ON p.oid = coalesce(t.relid, c.oid)
+           WHERE n.nspname = %s AND c.relname = 'security_events'
+           ORDER BY p.relname""",
         (patient.layout.schema,),
-    ).fetchone()
-    if row is None:
+    ).fetchall()
+    if not rows:
         return skipped("security_events is not there yet")
-    everywhere, given, pages, visible = row
-    assert isinstance(given, list)
-    assert isinstance(pages, int)
-    assert isinstance(visible, int)
-    options = dict(str(each).split("=", 1) for each in given)
+    everywhere = rows[0][0]
+    pages = sum(int(str(row[3])) for row in rows)
+    visible = sum(int(str(row[4])) for row in rows)
+    options = {str(row[1]): _options(row[2]) for row in rows}
     name = patient.layout.events
     if everywhere != "on":
         return warn(
             "autovacuum is off for the whole server",
             "ALTER SYSTEM SET autovacuum = on; SELECT pg_reload_conf();",
         )
-    if options.get("autovacuum_enabled", "true").lower() in {"false", "off", "no", "0"}:
+    off = [
+        part
+        for part, given in options.items()
+        if given.get("autovacuum_enabled", "true").lower() in {"false", "off", "no", "0"}
+    ]
+    if off:
+        words = sql.SQL("ALTER TABLE {} RESET (autovacuum_enabled);")
         return warn(
-            "autovacuum is off for the table",
-            sql.SQL("ALTER TABLE {} RESET (autovacuum_enabled);").format(name).as_string(),
+            f"autovacuum is off for {', '.join(off)}",
+            "\n".join(
+                words.format(sql.Identifier(patient.layout.schema, part)).as_string()
+                for part in off
+            ),
         )
     if pages > _FEW_PAGES and visible < pages / 2:
         return warn(
@@ -101,6 +113,16 @@ def vacuum(patient: Patient) -> Result:
             "table where its indexes would do",
             sql.SQL("VACUUM (ANALYZE) {};").format(name).as_string(),
         )
-    if "autovacuum_vacuum_insert_scale_factor" not in options:
-        return warn("the table has no settings of its own for inserts", "secops migrate")
+    bare = [
+        part
+        for part, given in options.items()
+        if "autovacuum_vacuum_insert_scale_factor" not in given
+    ]
+    if bare:
+        return warn(f"{', '.join(bare)} has no settings of its own for inserts", "secops migrate")
     return ok("autovacuum is on, with settings for a table that only grows")
+
+
+def _options(given: object) -> dict[str, str]:
+    assert isinstance(given, list)
+    return {name: value for name, _, value in (str(each).partition("=") for each in given)}

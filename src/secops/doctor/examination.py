@@ -17,6 +17,7 @@ from secops.doctor import (
     extensions,
     migrations,
     own,
+    partitions,
     pooler,
     privileges,
     server,
@@ -51,6 +52,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     privileges.migrator,
     activity.long_transactions,
     activity.vacuum,
+    partitions.ahead,
     extensions.statements,
 )
 

@@ -66,9 +66,10 @@ def indexes(patient: Patient) -> Result:
            FROM pg_index i
            JOIN pg_class c ON c.oid = i.indexrelid
            JOIN pg_namespace n ON n.oid = c.relnamespace
-           JOIN pg_class t ON t.oid = i.indrelid
+           -- A partition counts as the table that it is part of.
+           JOIN pg_class t ON t.oid = coalesce(pg_partition_root(i.indrelid), i.indrelid)
            JOIN pg_namespace tn ON tn.oid = t.relnamespace
-           WHERE NOT i.indisvalid
+           WHERE NOT i.indisvalid AND c.relkind = 'i'
              AND (tn.nspname, t.relname) IN ((%s, %s), (%s, 'refresh_tokens'), (%s, 'security_events'))
              AND NOT EXISTS (SELECT FROM pg_stat_progress_create_index p
                              WHERE p.index_relid = i.indexrelid)

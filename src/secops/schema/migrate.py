@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from secops.accounts.events import record
 from secops.database.connection import transaction
 from secops.errors import Refused
-from secops.schema import catalogue, versions, workplace
+from secops.schema import versions, workplace
 from secops.schema.runner import different
 from secops.schema.versions import BASE, Plan
 from secops.schema.workplace import Workplace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
     from datetime import timedelta
 
     from secops.accounts.operations import Operation
@@ -156,16 +156,6 @@ class Migration(Workplace):
                 + ".",
                 extra={"revision": plan.current, "direction": "mend"},
             )
-
-    def _record_operation(
-        self, operation: Operation, ran: int, detail: Mapping[str, object]
-    ) -> None:
-        layout = self.site.layout
-        if catalogue.kind_of(self._conn, "secops", "operations") is None:
-            return  # taken back with the version that made it
-        with transaction(self._conn):
-            operation.start(self._conn, layout, matched=ran, detail=detail)
-            operation.finish(self._conn, layout, changed=ran)
 
 
 def check_loss(found: list[Lost], accepted: int | None) -> None:

@@ -30,7 +30,14 @@ def fitting(name: str, ending: str = "") -> str:
     return f"{kept}_{digest}{ending}"
 
 
-def free(conn: Connection, schema: str, name: str, also: Collection[str] = ()) -> str:
+def free(
+    conn: Connection,
+    schema: str,
+    name: str,
+    *,
+    also: Collection[str] = (),
+    mine: Collection[str] = (),
+) -> str:
     """Return the name, or the first of ``name_2``, ``name_3`` ... that nothing in the schema has.
 
     Args:
@@ -38,6 +45,7 @@ def free(conn: Connection, schema: str, name: str, also: Collection[str] = ()) -
         schema: The schema.
         name: The name wished for, no longer than :data:`LONGEST`.
         also: Names that are spoken for.
+        mine: Names that are not, whatever has them: an earlier run of ours.
     """
     rows = conn.execute(
         # A table brings a type of its name.
@@ -48,7 +56,7 @@ def free(conn: Connection, schema: str, name: str, also: Collection[str] = ()) -
            JOIN pg_namespace n ON n.oid = t.typnamespace WHERE n.nspname = %(schema)s""",
         {"schema": schema},
     )
-    taken = {str(row[0]) for row in rows} | set(also)
+    taken = ({str(row[0]) for row in rows} - set(mine)) | set(also)
     number = 1
     candidate = name
     while candidate in taken:

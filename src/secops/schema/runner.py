@@ -189,7 +189,7 @@ class Runner:
         parts.append(sql.SQL("COMMIT"))
         try:
             self.work.execute(sql.SQL(";\n").join(parts))
-        except psycopg.Error:
+        except BaseException:  # Ctrl-C too: what follows must find no transaction open
             if not self.work.closed:
                 self.work.rollback()
             raise

@@ -6,18 +6,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from secops.database.connection import connect, is_pooled
+from secops.database.connection import connect, is_pooled, transaction
 from secops.database.locks import one_runner
 from secops.errors import ConfigurationError, Refused
+from secops.schema import catalogue
 from secops.schema.detect import detect
 from secops.schema.grants import missing
 from secops.schema.runner import Runner
 from secops.schema.site import Site, survey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from datetime import timedelta
 
+    from secops.accounts.operations import Operation
     from secops.database.connection import Connection
     from secops.database.locks import Holder
     from secops.database.locks import Runner as Held
@@ -58,6 +60,7 @@ class Workplace:
             self._conn.execute("SET lock_timeout = 0")
             self._conn.execute("SET statement_timeout = 0")
             self._conn.execute("SET search_path = pg_catalog")
+            self._conn.execute("SET TimeZone = 'UTC'")
             yield held
 
     def _runner(self, held: Held, observer: Observer, budget: timedelta) -> Runner:
@@ -87,6 +90,16 @@ class Workplace:
                 + "\n".join(f"{each.grant(me).as_string()};" for each in lacking),
                 details={"missing": [str(each) for each in lacking]},
             )
+
+    def _record_operation(
+        self, operation: Operation, ran: int, detail: Mapping[str, object]
+    ) -> None:
+        layout = self.site.layout
+        if catalogue.kind_of(self._conn, "secops", "operations") is None:
+            return  # taken back with the version that made it
+        with transaction(self._conn):
+            operation.start(self._conn, layout, matched=ran, detail=detail)
+            operation.finish(self._conn, layout, changed=ran)
 
 
 @contextmanager
