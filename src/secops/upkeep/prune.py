@@ -1,4 +1,4 @@
-"""Deleting expired refresh tokens in small batches, beside an app that does not notice.
+"""Deleting what is due in small batches, beside an app that does not notice.
 
 Each batch is a transaction of its own and writes what it deleted into the run's row of
 ``secops.operations`` before it commits, so that a run which dies leaves no deletion without its record. The
