@@ -101,7 +101,7 @@ def vacuum(patient: Patient) -> Result:
     if off:
         words = sql.SQL("ALTER TABLE {} RESET (autovacuum_enabled);")
         return warn(
-            f"autovacuum is off for {', '.join(off)}",
+            f"autovacuum is off for {_which(off)}",
             "\n".join(
                 words.format(sql.Identifier(patient.layout.schema, part)).as_string()
                 for part in off
@@ -119,10 +119,14 @@ def vacuum(patient: Patient) -> Result:
         if "autovacuum_vacuum_insert_scale_factor" not in given
     ]
     if bare:
-        return warn(f"{', '.join(bare)} has no settings of its own for inserts", "secops migrate")
+        return warn(f"{_which(bare)} has no settings of its own for inserts", "secops migrate")
     return ok("autovacuum is on, with settings for a table that only grows")
 
 
 def _options(given: object) -> dict[str, str]:
     assert isinstance(given, list)
     return {name: value for name, _, value in (str(each).partition("=") for each in given)}
+
+
+def _which(tables: list[str]) -> str:
+    return "the table" if tables == ["security_events"] else ", ".join(tables)
