@@ -138,6 +138,17 @@ def test_a_named_folder_must_be_there(tmp_path: Path) -> None:
     assert looked(own.folders, tmp_path).status is Status.OK
 
 
+def test_a_report_that_cannot_be_read_is_named_with_its_line(tmp_path: Path) -> None:
+    assert looked(own.reports, tmp_path).status is Status.OK
+    (tmp_path / "ours").mkdir()
+    (tmp_path / "ours" / "mine.sql").write_text("-- ---\n-- titel: Mine\n-- ---\nSELECT 1 AS one\n")
+    (tmp_path / CONFIG_NAME).write_text("queries: ours\n")
+    result = looked(own.reports, tmp_path)
+    assert result.status is Status.WARN
+    assert "mine.sql:2: " in result.evidence
+    assert result.mend
+
+
 @pytest.mark.parametrize(
     ("limit", "status"),
     [("1ms", Status.OK), ("1s", Status.OK), ("2s", Status.WARN), ("0", Status.WARN)],

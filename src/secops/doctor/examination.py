@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 CHECKS: Final[tuple[Check, ...]] = (
     own.config_file,
     own.folders,
+    own.reports,
     own.patience,
     connection.reachable,
     connection.encrypted,

@@ -69,6 +69,20 @@ def folders(patient: Patient) -> Result:
     return ok(", ".join(named) + " are there" if named else "none is named")
 
 
+@check("reports", "Reports", needs=Need.NOTHING)
+def reports(patient: Patient) -> Result:
+    """Read every report's file, as running it would."""
+    from secops.reports.catalogue import open_catalogue  # noqa: PLC0415  YAML is slow to import
+
+    found, problems = open_catalogue(patient.settings).load()
+    if problems:
+        return warn(
+            "; ".join(each.message.rstrip(".") for each in problems),
+            "\n".join(dict.fromkeys(each.hint for each in problems)),
+        )
+    return ok(f"all {len(found)} can be read")
+
+
 @check("patience", "Patience of the app", needs=Need.NOTHING)
 def patience(patient: Patient) -> Result:
     """The app may have to wait as long as a lock of ours is waited for."""
