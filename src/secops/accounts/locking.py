@@ -161,7 +161,7 @@ def lock(
         _write(conn, layout, operation, [step for step in steps if step.changes])
         if planned.revokes:
             gone = revoking.end(conn, layout, operation, Criteria(users=tuple(ids)), ids)
-            counts = {each.account.id: each.count for each in gone}
+            counts = {each.id: len(each.tokens) for each in gone}
             ended.update(counts)
             return _ending(steps, counts)
         return steps

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
 
 from psycopg import sql
-from psycopg.types.json import Jsonb
 
 from secops.accounts import states
 from secops.accounts.criteria import FAMILY, LIVE, where
@@ -46,6 +45,21 @@ LISTED: Final = 10_000
 """Accounts that a result lists, for a million of them would fill the memory and help nobody."""
 
 
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What one transaction ended of an account.
+
+    Attributes:
+        id: The account's key.
+        sessions: The sessions' numbers.
+        tokens: The rows of ``refresh_tokens``, in the same order.
+    """
+
+    id: object
+    sessions: Sequence[UUID]
+    tokens: Sequence[UUID]
+
+
 def end(
     conn: Connection,
     layout: Layout,
@@ -54,7 +68,7 @@ def end(
     ids: Sequence[object],
     *,
     limit: int | None = None,
-) -> list[UserSessions]:
+) -> list[Ended]:
     """End the matching sessions of some accounts, inside the caller's transaction.
 
     An account that has no live session left afterwards gets a new token epoch, so that an app which
@@ -72,91 +86,82 @@ def end(
         What was ended, by account. One event each tells of it.
     """
     condition, bound = where(criteria, layout)
+    # Arrays go in binary (%b): written as text, they took longer than all that the server does.
     rows = conn.execute(
         sql.SQL(
             """SELECT t.user_id, t.id, {family} FROM {tokens} t
-               WHERE t.user_id = ANY (%(ids)s::{key}[]) AND {where}
+               WHERE t.user_id = ANY (%(ids)b::{key}[]) AND {where}
                ORDER BY t.user_id, t.id LIMIT %(limit)s FOR NO KEY UPDATE OF t"""
         ).format(family=FAMILY, tokens=layout.tokens, key=layout.users.key, where=condition),
         {**bound, "ids": list(ids), "limit": limit},
     ).fetchall()
     if not rows:
         return []
-    found: dict[object, list[tuple[UUID, UUID]]] = {}
+    found: dict[object, tuple[list[UUID], list[UUID]]] = {}
     for key, token, family in rows:
-        found.setdefault(key, []).append((cast("UUID", family), cast("UUID", token)))
+        sessions, tokens = found.setdefault(key, ([], []))
+        sessions.append(cast("UUID", family))
+        tokens.append(cast("UUID", token))
+    numbers = [row[1] for row in rows]
     conn.execute(
         sql.SQL(
             """UPDATE {tokens} SET revoked = true, revoked_at = now(), revoked_reason = %s
-               WHERE id = ANY (%s::uuid[])"""
+               WHERE id = ANY (%b::uuid[])"""
         ).format(tokens=layout.tokens),
-        (REASON, [row[1] for row in rows]),
+        (REASON, numbers),
     )
-    epochs = _raise_epochs(conn, layout, list(found))
-    accounts = by_id(conn, layout, list(found))
-    ended = [
-        UserSessions(
-            accounts[key],
-            len(numbers),
-            [family for family, _ in numbers],
-            [token for _, token in numbers],
-            epochs.get(key),
-        )
-        for key, numbers in found.items()
-    ]
-    _record(conn, layout, operation, ended)
-    return ended
+    _raise_epochs(conn, layout, list(found))
+    _record(conn, layout, operation, numbers)
+    return [Ended(key, sessions, tokens) for key, (sessions, tokens) in found.items()]
 
 
-def _raise_epochs(conn: Connection, layout: Layout, ids: Sequence[object]) -> dict[object, int]:
+def _raise_epochs(conn: Connection, layout: Layout, ids: Sequence[object]) -> None:
     """Raise the token epoch of those accounts that have no live session left."""
-    rows = conn.execute(
+    conn.execute(
         sql.SQL(
             """INSERT INTO {accounts} AS a (user_id, token_epoch)
-               SELECT w.id, 1 FROM unnest(%s::{key}[]) AS w (id)
+               SELECT w.id, 1 FROM unnest(%b::{key}[]) AS w (id)
                WHERE NOT EXISTS (SELECT FROM {tokens} t WHERE t.user_id = w.id AND {live})
                ORDER BY w.id
-               ON CONFLICT (user_id) DO UPDATE SET token_epoch = a.token_epoch + 1
-               RETURNING a.user_id, a.token_epoch"""
+               ON CONFLICT (user_id) DO UPDATE SET token_epoch = a.token_epoch + 1"""
         ).format(accounts=layout.accounts, key=layout.users.key, tokens=layout.tokens, live=LIVE),
         (list(ids),),
     )
-    return {row[0]: cast("int", row[1]) for row in rows}
 
 
 def _record(
-    conn: Connection, layout: Layout, operation: Operation, ended: Sequence[UserSessions]
+    conn: Connection, layout: Layout, operation: Operation, tokens: Sequence[object]
 ) -> None:
+    """Insert one event for each account whose tokens these are."""
     record_each(
         conn,
         layout,
         operation,
         event_type="session_revoked",
         subjects=sql.SQL(
-            "SELECT * FROM unnest(%(ids)s::{}[], %(emails)s::text[], %(messages)s::text[],"
-            " %(facts)s::jsonb[])"
-        ).format(layout.users.key),
-        parameters={
-            "ids": [each.account.id for each in ended],
-            "emails": [each.account.email for each in ended],
-            "messages": [_words(each.count) + " ended by an operator" for each in ended],
-            "facts": [
-                Jsonb(
-                    {
-                        "count": each.count,
-                        "session_ids": [str(number) for number in each.sessions],
-                        "token_ids": [str(number) for number in each.tokens],
-                        "token_epoch": each.epoch,
-                    }
-                )
-                for each in ended
-            ],
-        },
+            """
+            SELECT m.user_id, u.{email},
+                   CASE m.count WHEN 1 THEN '1 session' ELSE m.count || ' sessions' END
+                   || ' ended by an operator',
+                   jsonb_build_object('count', m.count, 'session_ids', m.sessions,
+                                      'token_ids', m.tokens, 'token_epoch', a.token_epoch)
+            FROM (SELECT t.user_id, count(*), jsonb_agg({family} ORDER BY t.id),
+                         jsonb_agg(t.id ORDER BY t.id)
+                  FROM {tokens} t WHERE t.id = ANY (%(tokens)b::uuid[])
+                  GROUP BY t.user_id) AS m (user_id, count, sessions, tokens)
+            LEFT JOIN {users} u ON u.{id} = m.user_id
+            LEFT JOIN {accounts} a ON a.user_id = m.user_id
+            """
+        ).format(
+            email=sql.Identifier(layout.users.email),
+            id=sql.Identifier(layout.users.id),
+            users=layout.users.table,
+            family=FAMILY,
+            tokens=layout.tokens,
+            accounts=layout.accounts,
+        ),
+        parameters={"tokens": list(tokens)},
     )
-
-
-def _words(count: int) -> str:
-    return "1 session" if count == 1 else f"{count:,} sessions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,11 +214,11 @@ def revoke(
     total = planned.matched
     detail: dict[str, object] = {"criteria": criteria.as_dict(), "accounts": len(planned.counts)}
 
-    def whole() -> list[UserSessions]:
+    def whole() -> list[Ended]:
         ids = list(planned.counts)
         states.hold(conn, layout, ids)
         ended = end(conn, layout, operation, criteria, ids)
-        changed = sum(each.count for each in ended)
+        changed = sum(len(each.tokens) for each in ended)
         if expect is not None and changed != expect:
             raise Refused(
                 f"--expect {expect:,} does not hold any more: {changed:,} match by now.",
@@ -231,7 +236,9 @@ def revoke(
     if total <= BATCH and len(planned.counts) <= states.BATCH:
         done = patience.run(conn, layout, whole)
         progress.advance(total)
-        return Revoked(sum(each.count for each in done), len(done), done)
+        return Revoked(
+            sum(len(each.tokens) for each in done), len(done), _named(conn, layout, done)
+        )
     return _in_parts(
         conn,
         layout,
@@ -258,30 +265,38 @@ def _in_parts(
     total = planned.matched
     patience.run(conn, layout, lambda: operation.start(conn, layout, matched=total, detail=detail))
     sessions, keys = 0, set[object]()
-    listed: list[UserSessions] = []
+    listed: list[Ended] = []
     stuck: list[Busy] = []
 
-    def step(ids: Sequence[object]) -> Iterator[list[UserSessions]]:
-        def some() -> list[UserSessions]:
+    def step(ids: Sequence[object]) -> Iterator[list[Ended]]:
+        def some() -> list[Ended]:
             states.hold(conn, layout, ids)
             return end(conn, layout, operation, criteria, ids, limit=BATCH)
 
         count = BATCH
         while count == BATCH:  # an account may have more sessions than one transaction takes
             ended = patience.run(conn, layout, some)
-            count = sum(each.count for each in ended)
+            count = sum(len(each.tokens) for each in ended)
             yield ended
 
     for ended in through(_parts(planned.counts), step, stuck):
-        count = sum(each.count for each in ended)
+        count = sum(len(each.tokens) for each in ended)
         sessions += count
-        keys.update(each.account.id for each in ended)
+        keys.update(each.id for each in ended)
         listed += ended[: LISTED - len(listed)]
         progress.advance(count)
     patience.run(conn, layout, lambda: operation.finish(conn, layout, changed=sessions))
     if stuck:
         raise unfinished(stuck, sessions, total, "sessions")
-    return Revoked(sessions, len(keys), listed)
+    return Revoked(sessions, len(keys), _named(conn, layout, listed))
+
+
+def _named(conn: Connection, layout: Layout, ended: Sequence[Ended]) -> list[UserSessions]:
+    accounts = by_id(conn, layout, [each.id for each in ended])
+    return [
+        UserSessions(accounts[each.id], len(each.tokens), each.sessions, each.tokens)
+        for each in ended
+    ]
 
 
 def _parts(counts: Mapping[object, int]) -> Iterator[list[object]]:

@@ -29,14 +29,12 @@ class UserSessions:
         count: How many.
         sessions: Their numbers, where they were asked for.
         tokens: The rows of ``refresh_tokens``, in the same order.
-        epoch: The account's token epoch, where it was raised.
     """
 
     account: Account
     count: int
     sessions: Sequence[UUID] = ()
     tokens: Sequence[UUID] = ()
-    epoch: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

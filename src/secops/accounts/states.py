@@ -88,7 +88,7 @@ _STATES: Final = sql.SQL(
     FROM {users} u
     LEFT JOIN {accounts} a ON a.user_id = u.{id} AND a.locked_at IS NOT NULL
          AND (a.lock_expires_at IS NULL OR a.lock_expires_at > now())
-    WHERE u.{id} = ANY (%s::{key}[])
+    WHERE u.{id} = ANY (%b::{key}[])
     ORDER BY u.{id}
     """
 )
@@ -153,7 +153,7 @@ def hold(conn: Connection, layout: Layout, ids: Sequence[object]) -> None:
     """
     conn.execute(
         sql.SQL(
-            "SELECT FROM {users} u WHERE u.{id} = ANY (%s::{key}[])"
+            "SELECT FROM {users} u WHERE u.{id} = ANY (%b::{key}[])"
             " ORDER BY u.{id} FOR NO KEY UPDATE"
         ).format(
             users=layout.users.table, id=sql.Identifier(layout.users.id), key=layout.users.key

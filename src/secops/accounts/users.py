@@ -199,7 +199,7 @@ def _look(
 
 def by_id(conn: Connection, layout: Layout, ids: Sequence[object]) -> dict[object, Account]:
     """Return accounts by their keys; one that is gone is there without an address."""
-    query = sql.SQL("SELECT {columns} FROM {users} u WHERE u.{id} = ANY (%s::{key}[])").format(
+    query = sql.SQL("SELECT {columns} FROM {users} u WHERE u.{id} = ANY (%b::{key}[])").format(
         columns=columns(layout),
         users=layout.users.table,
         id=sql.Identifier(layout.users.id),

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 one_major = pytest.mark.parametrize("server", ["pg18"], indirect=True, scope="session")
 
 
+@one_major
 def test_a_lock_stands_where_the_app_looks_and_says_who_and_why(people_of_any_key: People) -> None:
     people = people_of_any_key
     bob = people.add("bob@example.com")

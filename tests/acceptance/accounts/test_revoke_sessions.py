@@ -20,6 +20,7 @@ def _alive(people: People, tokens: list[Any]) -> list[bool]:
     return [token in left for token in tokens]
 
 
+@one_major
 def test_all_sessions_of_a_user_end_and_the_epoch_rises(people_of_any_key: People) -> None:
     people = people_of_any_key
     bob, eve = people.add("bob@example.com"), people.add("eve@example.com")

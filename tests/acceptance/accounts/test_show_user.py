@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 one_major = pytest.mark.parametrize("server", ["pg18"], indirect=True, scope="session")
 
 
+@one_major
 def test_the_last_twenty_events_are_those_of_the_account_and_of_its_address(
     people_of_any_key: People,
 ) -> None:

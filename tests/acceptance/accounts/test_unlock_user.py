@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 one_major = pytest.mark.parametrize("server", ["pg18"], indirect=True, scope="session")
 
 
+@one_major
 def test_it_clears_lock_and_counter_and_records_who_and_why(people_of_any_key: People) -> None:
     people = people_of_any_key
     bob = people.add("bob@example.com", failed=5, locked_for="20 minutes")
@@ -43,6 +44,7 @@ def test_it_clears_lock_and_counter_and_records_who_and_why(people_of_any_key: P
     assert people.operations() == [("unlock user", 1, 1, True)]
 
 
+@one_major
 def test_an_address_in_any_case_and_an_id_name_the_same_person(people_of_any_key: People) -> None:
     people = people_of_any_key
     bob = people.add("Bob@Example.com", failed=5, locked_for="20 minutes")
