@@ -15,8 +15,8 @@ import psycopg
 
 from support.databases import Command, Database, Result
 
-Hook = Callable[[int, "psycopg.Connection[Any]"], None]
-"""Called before each statement, COMMITs and the like included, with its number from 1."""
+Hook = Callable[[int, "psycopg.Connection[Any]", str], None]
+"""Called before each statement, COMMITs and the like included: its number from 1, where it goes, its text."""
 
 
 def _warm() -> None:
@@ -103,17 +103,23 @@ def _install(hook: Hook) -> None:
     execute = psycopg.Cursor.execute
     command = psycopg.Connection._exec_command
 
-    def counting_execute(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def counting_execute(self: Any, query: Any, *args: Any, **kwargs: Any) -> Any:
         nonlocal said
         said += 1
-        hook(said, self.connection)
-        return execute(self, *args, **kwargs)
+        hook(said, self.connection, _text(query))
+        return execute(self, query, *args, **kwargs)
 
-    def counting_command(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def counting_command(self: Any, query: Any, *args: Any, **kwargs: Any) -> Any:
         nonlocal said
         said += 1
-        hook(said, self)
-        return command(self, *args, **kwargs)
+        hook(said, self, _text(query))
+        return command(self, query, *args, **kwargs)
 
     psycopg.Cursor.execute = counting_execute  # type: ignore[method-assign]  # only in this child
-    psycopg.Connection._exec_command = counting_command  # type: ignore[method-assign]
+    psycopg.Connection._exec_command = counting_command  # type: ignore[method-assign, assignment]
+
+
+def _text(query: Any) -> str:
+    if isinstance(query, bytes):
+        return query.decode()
+    return query if isinstance(query, str) else str(query.as_string())
