@@ -37,9 +37,9 @@ def _apply(run: Run, *, lock_budget: LockBudget = None) -> None:
     Adds refresh_tokens, security_events and two columns of your users table, then what rotation,
     theft detection and the reports need. What is there already, also by hand, is checked and kept.
 
-    Short locks are retried under a lock timeout, so the app never waits longer than that; indexes are
-    built concurrently. Killed at any moment, the same command finishes. One runner at a time: others
-    wait, then find nothing to do.
+    The app never waits long: short locks are tried for 100 ms, then again for up to a second, with
+    pauses ten times as long; indexes are built concurrently. Killed at any moment, the same command
+    finishes. One runner at a time: others wait, then find nothing to do.
 
     \b
     Examples:
@@ -50,8 +50,8 @@ def _apply(run: Run, *, lock_budget: LockBudget = None) -> None:
     from secops.schema.migrate import opened
 
     with opened(run.settings, changing=True) as migration:
+        plan = migration.look()
         if run.dry_run or not run.yes:
-            plan = migration.look()
             _refuse_differences(plan)
             if plan.nothing_to_do or run.dry_run:
                 items, sql = _planned_items(plan)
@@ -62,7 +62,7 @@ def _apply(run: Run, *, lock_budget: LockBudget = None) -> None:
             run.confirm(f"Run {_count(plan)} statements on this database?")
         patience = budget(run, lock_budget)
         plans: list[Plan] = []
-        with run.output.progress("Migrating", unit="steps") as progress:
+        with run.output.progress("Migrating", _count(plan), unit="statements") as progress:
             told = Told(run.output, progress)
             migration.apply(operation(run), told, budget=patience, planned=plans.append)
         run.finish(_outcome(run, plans[0], told.items, told.sql))
@@ -338,7 +338,7 @@ def _down(
                 f"Take back {', '.join(each.revision for each in undone)}, destroying {total:,} "
                 "rows and values?"
             )
-            with run.output.progress("Taking back", unit="steps") as progress:
+            with run.output.progress("Taking back", unit="statements") as progress:
                 told = Told(run.output, progress)
                 changed = migration.undo(
                     target,
