@@ -64,6 +64,22 @@ def test_each_command_line_of_a_page_works(
         " SELECT 'login_failed', 'authentication', 'warning', 'alice@example.com', '203.0.113.7', false"
         " FROM generate_series(1, 12)"
     )
+    # Somebody is locked out, and everybody is logged in, once from where the attack comes from.
+    hardened.execute(
+        "UPDATE users SET failed_login_attempts = 5, locked_until = now() + interval '30 min'"
+        " WHERE email IN ('alice@example.com', 'carol@example.com')"
+    )
+    hardened.execute(
+        "INSERT INTO refresh_tokens (user_id, token_hash, device_info, ip_address, expires_at)"
+        " SELECT id, gen_random_uuid()::text, 'HeadlessChrome/126.0', ip, now() + interval '7 d'"
+        " FROM users, unnest(ARRAY['203.0.113.7', '198.51.100.4']) AS ip"
+    )
+    hardened.execute(
+        "INSERT INTO security_events"
+        " (event_type, event_category, severity, user_id, ip_address, success)"
+        " SELECT 'account_locked', 'authentication', 'error', id, '203.0.113.7', false"
+        " FROM users WHERE email = 'carol@example.com'"
+    )
     for line in commands(page):
         if not line.startswith(("secops ", "cat ", "printf ")) or line.startswith(ELSEWHERE):
             continue
