@@ -144,3 +144,27 @@ def test_an_account_without_an_address_is_found_by_its_id(people: People) -> Non
 
     assert found["email"] is None
     assert found["events"] == []
+
+
+@one_major
+def test_it_reads_the_events_of_one_account_through_the_indexes(people: People) -> None:
+    bob = people.add("bob@example.com")
+    people.event("login_failed", user=bob)
+    people.event("login_failed", email="bob@example.com")
+    people.database.execute(
+        "INSERT INTO security_events (event_type, event_category, severity, user_id, email, success)"
+        " SELECT 'login_failed', 'authentication', 'info', NULL, md5(n::text), false"
+        " FROM generate_series(1, 30000) n"
+    )
+    people.database.execute("VACUUM ANALYZE security_events")
+    scans = "SELECT seq_scan FROM pg_stat_all_tables WHERE relid = 'security_events'::regclass"
+    before = people.database.value(scans)
+
+    found = people("show", "user", "bob@example.com", "--json").json()
+    missing = people("show", "user", "nobody@example.com")
+
+    assert len(found["events"]) == 2
+    assert missing.code == 4
+    assert people.database.value(scans) == before
+    people.database.execute("SELECT count(message) FROM security_events")
+    assert people.database.value(scans) > before
