@@ -111,13 +111,35 @@ def _name(text: str) -> str:
     return text
 
 
-def _folder(text: str) -> Path:
-    if not text or "\x00" in text:
-        raise ValueError("must name a folder")
-    try:
-        return Path(text).expanduser()
-    except RuntimeError:
-        raise ValueError("names a home folder that is not there") from None
+def _path(kind: str) -> Callable[[str], Path]:
+    def read(text: str) -> Path:
+        if not text or "\x00" in text:
+            raise ValueError(f"must name a {kind}")
+        try:
+            return Path(text).expanduser()
+        except RuntimeError:
+            raise ValueError("names a home folder that is not there") from None
+
+    return read
+
+
+_folder: Final = _path("folder")
+
+
+def _retention(text: str) -> timedelta:
+    span = parse_duration(text)
+    if span < timedelta(days=1):
+        raise ValueError("must be a day at least")
+    return span
+
+
+def _one_of(*known: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text.strip().lower() not in known:
+            raise ValueError(f"must be one of {', '.join(known)}")
+        return text.strip().lower()
+
+    return read
 
 
 DECLARED: Final[tuple[Declared, ...]] = (
@@ -254,6 +276,41 @@ DECLARED: Final[tuple[Declared, ...]] = (
         timedelta(seconds=30),
         "The longest that one report may run.",
     ),
+    Declared(
+        "retention.preset",
+        ("SECOPS_RETENTION_PRESET",),
+        _one_of("soc2", "hipaa", "pci", "gdpr"),
+        None,
+        "How long events stay where the next three say nothing: soc2, hipaa, pci or gdpr. Not legal advice.",
+    ),
+    Declared(
+        "retention.information",
+        ("SECOPS_RETENTION_INFORMATION",),
+        _retention,
+        None,
+        "How long routine events stay (logins, refreshes); for ever where unset.",
+    ),
+    Declared(
+        "retention.security",
+        ("SECOPS_RETENTION_SECURITY",),
+        _retention,
+        None,
+        "How long warnings, lockouts, theft and changes of access stay; for ever where unset.",
+    ),
+    Declared(
+        "retention.operator",
+        ("SECOPS_RETENTION_OPERATOR",),
+        _retention,
+        None,
+        "How long the audit of operators' acts stays, no shorter than the others; for ever where unset.",
+    ),
+    Declared(
+        "retention.holds_file",
+        ("SECOPS_RETENTION_HOLDS_FILE",),
+        _path("file"),
+        None,
+        "A file with e-mail addresses or user ids, one a line, whose events are never deleted.",
+    ),
 )
 
 _BY_KEY: Final = {setting.key: setting for setting in DECLARED}
@@ -298,8 +355,12 @@ class Settings:
         assert isinstance(value, timedelta), key
         return value
 
+    def optional_span(self, key: str) -> timedelta | None:
+        """Return a setting that is a span of time, or ``None`` where it is unset."""
+        return None if self.values[key] is None else self.span(key)
+
     def folder(self, key: str) -> Path | None:
-        """Return a setting that is a folder; one from ``secops.yaml`` is relative to that file."""
+        """Return a setting that is a folder or file; one from ``secops.yaml`` is relative to that file."""
         value = self.values[key]
         assert value is None or isinstance(value, Path), key
         if value is None or self.origins[key].kind != "file" or self.config is None:

@@ -66,6 +66,7 @@ COMMANDS: Final = (
         "Keep security_events in monthly partitions, and take that back.",
         _UPKEEP,
     ),
+    Entry("prune events", "prune_events", "Delete events past their retention, by class.", _UPKEEP),
     Entry("import events", "import_events", "Load events from JSON Lines or CSV.", _UPKEEP),
     Entry("help", "help_topics", "Read about exit codes, settings, reports.", _START),
 )

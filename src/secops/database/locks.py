@@ -31,6 +31,8 @@ TASKS: Final[dict[str, int]] = {
     "prune tokens": 2,
     "cron cleanup": 3,
     "quickstart": 4,
+    "prune events": 5,
+    "import events": 5,
 }
 
 

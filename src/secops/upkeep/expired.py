@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from secops.database.connection import Connection
     from secops.database.layout import Layout
+    from secops.upkeep.due import Due
     from secops.upkeep.walks import Piece
 
 _GRACE: Final = timedelta(minutes=5)
@@ -123,10 +124,14 @@ def count(conn: Connection, layout: Layout, limits: Bounds) -> Count:
     return Count(expired - evidence, evidence)
 
 
-def estimate(conn: Connection, layout: Layout, limits: Bounds) -> int:
-    """Return about how many tokens are expired, as the planner thinks; costs nothing."""
-    query = sql.SQL("SELECT FROM {tokens} t WHERE t.expires_at < {cutoff}")
-    return _planned(conn, query.format(tokens=layout.tokens, cutoff=sql.Literal(limits.cutoff)))
+def estimate(conn: Connection, layout: Layout, limits: Due) -> int:
+    """Return about how many rows are as old as the cutoff, as the planner thinks; costs nothing."""
+    query = sql.SQL("SELECT FROM {table} t WHERE t.{moment} < {cutoff}").format(
+        table=sql.Identifier(layout.schema, limits.table),
+        moment=sql.SQL(limits.moment),
+        cutoff=sql.Literal(limits.cutoff),
+    )
+    return _planned(conn, query)
 
 
 def _planned(conn: Connection, query: sql.Composed) -> int:
