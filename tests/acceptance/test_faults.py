@@ -161,7 +161,6 @@ WORDS = (
         env={"MAX_LOGIN_ATTEMPTS": "-3"},
     ),
     Fault(("doctor", "--config", "no.yaml"), 2, r"There is no file no\.yaml", "secops init"),
-    Fault(("import", "events", "no.jsonl"), 1, r"no\.jsonl", "path|permission"),
     # Strings that are no way to a database.
     *(
         Fault(("show", "user", "alice"), 2, said, hint, env={"SECOPS_DATABASE_URL": url})
@@ -237,6 +236,7 @@ def on(secops: Command, hardened: Database) -> Command:
             "--dry-run",
         ),
         Fault(("migrate", "down", "7777", "--yes"), 2, "7777", "0001"),
+        Fault(("import", "events", "no.jsonl"), 1, r"no\.jsonl", "."),
         Fault(("revoke", "sessions", "--everyone", *REASON), 4, "No live session", "."),
     ],
     ids=lambda fault: " ".join(fault.words)[:60],

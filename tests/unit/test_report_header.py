@@ -196,3 +196,8 @@ def test_a_shipped_report_names_event_types_as_literals_and_bounds_its_time(repo
     )
     assert report.uses("as_of")
     assert report.uses("since")
+
+
+def test_a_header_that_is_nested_without_end_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    path = written(tmp_path, f"-- ---\n-- title: {'[' * 50_000}\n-- ---\nSELECT 1\n")
+    assert "longer than 10,000 characters" in complaint(path)[1]

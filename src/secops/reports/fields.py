@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Never
+from typing import Final, Never
 
 import yaml
 
@@ -14,6 +14,8 @@ from secops.durations import parse_duration
 from secops.errors import ConfigurationError, UsageError
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+# libyaml's loader crashes the process where something is nested some 25,000 deep.
+_LONGEST: Final = 10_000
 
 
 def shown(path: Path) -> str:
@@ -50,6 +52,8 @@ def compose(path: Path, lines: Sequence[str]) -> yaml.MappingNode:
         ConfigurationError: They are no YAML mapping.
     """
     text = "\n".join(lines)
+    if len(text) > _LONGEST:
+        complain(path, 1, f"the header is longer than {_LONGEST:,} characters")
     try:
         root = yaml.compose(text, Loader=_LOADER)
     except yaml.MarkedYAMLError as error:
