@@ -10,6 +10,7 @@ from psycopg import sql
 from secops.accounts import presence, states
 from secops.accounts.criteria import Criteria
 from secops.accounts.diagnosis import Event, Facts, Reason, notes, reasons
+from secops.accounts.operations import storable
 from secops.accounts.sessions import Session, listing
 from secops.accounts.states import State
 from secops.accounts.users import Account, find
@@ -181,7 +182,7 @@ def _never_was(
                    WHERE e.user_id IS NULL AND lower(e.email) = lower(%s)
                    ORDER BY e.created_at DESC LIMIT 1000) AS tried"""
         ).format(layout.events),
-        (who.strip(),),
+        (storable(who.strip()),),
     ).fetchone()
     count, last = cast("tuple[int, datetime | None]", row or (0, None))
     if not count:

@@ -10,14 +10,12 @@ from psycopg import sql
 
 from secops.accounts import revoking, sessions, states
 from secops.accounts.criteria import Criteria
-from secops.accounts.states import FOREVER
+from secops.accounts.states import FOREVER, until_words
 from secops.accounts.steps import Step, apply, record_steps
 from secops.output.progress import SILENT
-from secops.output.values import for_people
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import datetime
 
     from secops.accounts.operations import Operation
     from secops.accounts.patience import Patience
@@ -76,7 +74,7 @@ def decide(state: State, span: timedelta | None, reason: str = "") -> Step:
             state,
             "already locked",
             changes=False,
-            message=f"{state.account.label} is already locked, {describe(lock.until)}, by {lock.by}.",
+            message=f"{state.account.label} is already locked, {until_words(lock.until)}, by {lock.by}.",
             until=lock.end,
             facts={},
         )
@@ -87,17 +85,10 @@ def decide(state: State, span: timedelta | None, reason: str = "") -> Step:
         state,
         "prolonged" if lock is not None and state.locked else "locked",
         changes=True,
-        message=f"Locked by an operator {describe(end)}{because}",
+        message=f"Locked by an operator {until_words(end)}{because}",
         until=end,
         facts={"locked_until": end.isoformat()},
     )
-
-
-def describe(until: datetime | None) -> str:
-    """Say until when a lock lasts."""
-    if until is None or until.year == FOREVER.year:
-        return "until somebody unlocks it"
-    return f"until {for_people(until)}"
 
 
 def plan(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, cast
 from psycopg import sql
 
 from secops.accounts.users import Account, columns
+from secops.output.values import for_people
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -92,6 +93,13 @@ _STATES: Final = sql.SQL(
     ORDER BY u.{id}
     """
 )
+
+
+def until_words(until: datetime | None) -> str:
+    """Say until when a lock lasts."""
+    if until is None or until.year == FOREVER.year:
+        return "until somebody unlocks it"
+    return f"until {for_people(until)}"
 
 
 def within_years(column: sql.Composable) -> sql.Composed:

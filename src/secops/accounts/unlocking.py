@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from psycopg import sql
 
 from secops.accounts import states
-from secops.accounts.locking import describe
+from secops.accounts.states import until_words
 from secops.accounts.steps import Step, apply, record_steps
 from secops.output.progress import SILENT
 
@@ -91,12 +91,12 @@ def decide(state: State, *, named: bool = True, operators: bool = True) -> Step:
             "lock_operation_id": str(lock.operation) if lock.operation else None,
         }
         message = (
-            f"Unlocked by an operator; {lock.by} had locked it {describe(lock.until)}{because}"
+            f"Unlocked by an operator; {lock.by} had locked it {until_words(lock.until)}{because}"
         )
         return Step(state, "unlocked", changes=True, message=message, until=lock.end, facts=facts)
     if state.locked:
         message = (
-            f"Unlocked by an operator; it was locked automatically {describe(state.locked_until)}"
+            f"Unlocked by an operator; it was locked automatically {until_words(state.locked_until)}"
             f" after {state.failed:,} failed logins"
         )
         return Step(

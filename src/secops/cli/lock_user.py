@@ -134,7 +134,7 @@ def _outcome(run: Run, found: Locking, *, dry_run: bool = False, operation_id: s
 
 
 def _summary(found: Locking, *, dry_run: bool) -> str:
-    from secops.accounts.locking import describe
+    from secops.accounts.states import until_words
 
     ended = sum(found.sessions.values()) if found.revokes else 0
     verb = "Would end" if dry_run else "Ended"
@@ -150,8 +150,8 @@ def _summary(found: Locking, *, dry_run: bool) -> str:
         lock = step.state.operator
         by = f" by {lock.by}" if lock is not None else ""
         end = lock.until if lock is not None else None
-        plain = f"{label} is already locked{by}, {describe(end)}."
+        plain = f"{label} is already locked{by}, {until_words(end)}."
         return f"Would change no lock: {plain}{more}" if dry_run else plain + more
     word = {"locked": "lock", "prolonged": "prolong the lock of"}[step.result]
     done = {"locked": "Locked", "prolonged": "Prolonged the lock of"}[step.result]
-    return f"{f'Would {word}' if dry_run else done} {label} {describe(step.until)}.{more}"
+    return f"{f'Would {word}' if dry_run else done} {label} {until_words(step.until)}.{more}"

@@ -57,7 +57,7 @@ def command(
 
 
 def _lines(found: Explanation) -> Iterator[str]:
-    from secops.accounts.locking import describe
+    from secops.accounts.states import until_words
     from secops.output.values import for_people
 
     state, account = found.state, found.state.account
@@ -69,10 +69,10 @@ def _lines(found: Explanation) -> Iterator[str]:
         yield f"Account   {'active' if account.active else 'switched off'}"
     lock = state.operator
     if lock is not None:
-        yield f"Lock      by {lock.by} since {for_people(lock.since)}, {describe(lock.until)}"
+        yield f"Lock      by {lock.by} since {for_people(lock.since)}, {until_words(lock.until)}"
         yield f"          {lock.reason or 'no reason given'}{f', ticket {lock.ticket}' if lock.ticket else ''}"
     elif state.locked:
-        yield f"Lock      automatic, {describe(state.locked_until)}"
+        yield f"Lock      automatic, {until_words(state.locked_until)}"
     else:
         yield "Lock      none"
     yield f"Attempts  {found.left:,} of {found.allowed:,} left"

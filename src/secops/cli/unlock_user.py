@@ -195,16 +195,16 @@ def _summary(found: Unlocking, *, dry_run: bool) -> str:
 
 
 def _one(step: Step, *, dry_run: bool) -> str:
-    from secops.accounts.locking import describe
+    from secops.accounts.states import until_words
 
     state, label = step.state, step.state.account.label
     if step.result == "unlocked":
         lock = state.operator
         if lock is not None:
             because = f" ({lock.reason})" if lock.reason else ""
-            how = f"{lock.by} had locked it {describe(lock.until)}{because}"
+            how = f"{lock.by} had locked it {until_words(lock.until)}{because}"
         else:
-            how = f"the app had locked it {describe(step.until)} after {count(state.failed, 'failed login')}"
+            how = f"the app had locked it {until_words(step.until)} after {count(state.failed, 'failed login')}"
         return f"{'Would unlock' if dry_run else 'Unlocked'} {label}; {how}."
     if step.result == "attempts cleared":
         cleared = count(state.failed, "failed login")
