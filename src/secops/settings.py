@@ -277,6 +277,14 @@ DECLARED: Final[tuple[Declared, ...]] = (
         "The longest that one report may run.",
     ),
     Declared(
+        "ping_url",
+        ("SECOPS_PING_URL",),
+        str,
+        None,
+        "Where `secops cron cleanup` tells a monitor that it began, ended or failed.",
+        secret=True,
+    ),
+    Declared(
         "retention.preset",
         ("SECOPS_RETENTION_PRESET",),
         _one_of("soc2", "hipaa", "pci", "gdpr"),

@@ -67,6 +67,12 @@ COMMANDS: Final = (
         _UPKEEP,
     ),
     Entry("prune events", "prune_events", "Delete events past their retention, by class.", _UPKEEP),
+    Entry(
+        "cron cleanup",
+        "cron_cleanup",
+        "Do all upkeep in one run, for cron: prune, partitions ahead, statistics.",
+        _UPKEEP,
+    ),
     Entry("import events", "import_events", "Load events from JSON Lines or CSV.", _UPKEEP),
     Entry("help", "help_topics", "Read about exit codes, settings, reports.", _START),
 )
@@ -78,6 +84,7 @@ GROUPS: Final = {
     "revoke": "End sessions.",
     "prune": "Delete what has expired.",
     "import": "Bring data in.",
+    "cron": "Do upkeep on a schedule.",
 }
 
 

@@ -1,0 +1,229 @@
+"""All upkeep in one run: partitions ahead, expired tokens, events past their retention, statistics.
+
+One part that fails does not keep the others from running. The partitions come first: events that no
+partition takes fail, and with them what the app was doing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+import psycopg
+from psycopg import errors as pg
+from psycopg import sql
+
+from secops.database.connection import transaction, translate
+from secops.database.locks import one_runner
+from secops.errors import Interrupted, SecopsError
+from secops.upkeep import expired, holds, retention
+from secops.upkeep.pace import Pace
+from secops.upkeep.prune import Pruner
+
+if TYPE_CHECKING:
+    from secops.accounts.operations import Operation
+    from secops.database.connection import Connection
+    from secops.database.layout import Layout
+    from secops.schema.runner import Observer
+    from secops.settings import Settings
+    from secops.upkeep.due import Due
+
+TASK: Final = "cron cleanup"
+
+# A partitioned table as a whole is never analysed by autovacuum.
+_STALE: Final = timedelta(days=7)
+# So large a part of a table gone makes what the planner knows of it wrong.
+_SHARE: Final = 0.1
+
+
+@dataclass
+class Part:
+    """One part of a run.
+
+    Attributes:
+        name: ``partitions ahead``, ``prune tokens``, ``prune events`` or ``analyze``.
+        changed: How many rows, partitions or tables.
+        said: The same in words; empty where there was nothing to do.
+        complete: Whether nothing is left to do for the next run.
+        error: Why it failed.
+        operation_id: The id under which the audit trail knows it.
+    """
+
+    name: str
+    changed: int = 0
+    said: str = ""
+    complete: bool = True
+    error: SecopsError | None = None
+    operation_id: str = ""
+
+    def as_item(self) -> dict[str, object]:
+        """Return it for ``--json``."""
+        return {
+            "part": self.name,
+            "changed": self.changed,
+            "summary": self.said,
+            "complete": self.complete,
+            "error": None if self.error is None else self.error.as_dict(),
+            "operation_id": self.operation_id,
+        }
+
+
+@dataclass
+class Cleanup:
+    """One run. Made once, run once.
+
+    Attributes:
+        conn: In autocommit mode.
+        layout: The tables.
+        settings: Retention, lock timeout, budget.
+        open_connection: Opens the connections that hold locks.
+        operation: Makes the operation of a part, by the command's words.
+        observer: Is told what making partitions runs and waits for.
+        alive: Raises if the run must stop.
+        dry_run: Whether to change nothing.
+        tokens_older_than: For how long a token must have been expired.
+        max_duration: How long pruning may take in all.
+    """
+
+    conn: Connection
+    layout: Layout
+    settings: Settings
+    open_connection: Callable[[], Connection]
+    operation: Callable[[str], Operation]
+    observer: Observer
+    alive: Callable[[], None]
+    dry_run: bool = False
+    tokens_older_than: timedelta = timedelta(days=7)
+    max_duration: timedelta | None = None
+    parts: list[Part] = field(default_factory=list, init=False)
+    _began: float = field(default=0.0, init=False)
+
+    def run(self) -> list[Part]:
+        """Do what is to be done, part by part; what fails is in the parts."""
+        self._began = time.monotonic()
+        deleted: dict[str, int] = {}
+        with self._part("partitions ahead") as part:
+            self._partitions(part)
+        with self._part("prune tokens") as part:
+            limits = expired.bounds(self.conn, self.tokens_older_than)
+            self._prune(part, limits, lambda: expired.count(self.conn, self.layout, limits).matched)
+            deleted[limits.table] = part.changed
+        with self._part("prune events") as part:
+            if spans := retention.periods(self.settings):
+                held = holds.read(self.settings.folder("retention.holds_file"))
+                past = retention.past(self.conn, self.layout, spans, held)
+                self._prune(
+                    part, past, lambda: retention.count(self.conn, self.layout, past).matched
+                )
+                deleted[past.table] = part.changed
+        with self._part("analyze") as part:
+            self._analyze(part, deleted)
+        return self.parts
+
+    @contextmanager
+    def _part(self, name: str) -> Iterator[Part]:
+        part = Part(name)
+        self.parts.append(part)
+        try:
+            if not self.dry_run:
+                self.alive()
+            yield part
+        except Interrupted:
+            raise
+        except SecopsError as error:
+            part.error = error
+        except psycopg.Error as error:
+            part.error = translate(error)
+
+    def _partitions(self, part: Part) -> None:
+        from secops.schema.partitions import picture  # noqa: PLC0415  most tables have none
+
+        there = picture.look(self.conn, self.layout)
+        if not there.monthly and not there.pressing:
+            return
+        from secops.schema.partitions.ahead import Ahead  # noqa: PLC0415
+        from secops.schema.workplace import opened  # noqa: PLC0415
+
+        operation = self.operation("partition ahead")
+        with opened(Ahead, self.settings, TASK) as place:
+            if self.dry_run:
+                made = [each.step.title for each in place.plan(operation).open]
+            else:
+                made = place.make_ahead(
+                    operation, self.observer, budget=self.settings.span("lock_budget")
+                )
+        if made:
+            part.changed = len(made)
+            part.said = f"{len(made)} {'partition' if len(made) == 1 else 'partitions'} made"
+            part.operation_id = str(operation.id)
+
+    def _prune(self, part: Part, due: Due, count: Callable[[], int]) -> None:
+        if self.dry_run:
+            part.changed = count()
+        else:
+            operation = self.operation(due.command)
+            left = None
+            if self.max_duration is not None:
+                spent = timedelta(seconds=time.monotonic() - self._began)
+                left = max(self.max_duration - spent, timedelta(0))
+            with one_runner(self.open_connection, due.command) as runner:
+
+                def alive() -> None:
+                    self.alive()
+                    runner.check()
+
+                done = Pruner(
+                    self.conn,
+                    self.layout,
+                    operation,
+                    due,
+                    Pace(),
+                    lock_timeout=self.settings.span("lock_timeout"),
+                    alive=alive,
+                ).run(expired=expired.estimate(self.conn, self.layout, due), max_duration=left)
+            part.changed, part.complete = done.deleted, done.complete and not done.locked
+            part.operation_id = str(operation.id) if done.deleted else ""
+        if part.changed:
+            part.said = f"{due.things(part.changed)} deleted"
+        elif not part.complete:
+            part.said = f"{due.command} is not finished"
+
+    def _analyze(self, part: Part, deleted: dict[str, int]) -> None:
+        """Gather statistics where autovacuum does not, or not soon enough after what was deleted."""
+        done = []
+        for table in ("refresh_tokens", "security_events"):
+            if not self._stale(table, deleted.get(table, 0)):
+                continue
+            if not self.dry_run:
+                query = sql.SQL("ANALYZE {}").format(sql.Identifier(self.layout.schema, table))
+                try:
+                    with transaction(self.conn, lock_timeout=self.settings.span("lock_timeout")):
+                        self.conn.execute(query)
+                except pg.LockNotAvailable:
+                    continue  # whoever holds it is autovacuum or DDL; the next run sees to it
+            done.append(table)
+        if done:
+            part.changed, part.said = len(done), f"{' and '.join(done)} analyzed"
+
+    def _stale(self, table: str, deleted: int) -> bool:
+        row = self.conn.execute(
+            """SELECT pg_has_role(c.relowner, 'USAGE')
+                  AND (%(deleted)s > greatest(c.reltuples, 1000) * %(share)s
+                       OR c.relkind = 'p'
+                          AND coalesce(s.last_analyze < now() - %(stale)s, true))
+               FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+               LEFT JOIN pg_stat_all_tables s ON s.relid = c.oid
+               WHERE n.nspname = %(schema)s AND c.relname = %(table)s""",
+            {
+                "deleted": deleted,
+                "share": _SHARE,
+                "stale": _STALE,
+                "schema": self.layout.schema,
+                "table": table,
+            },
+        ).fetchone()
+        return row == (True,)
