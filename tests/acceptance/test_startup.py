@@ -46,6 +46,16 @@ def test_version_imports_nothing_but_the_standard_library(secops: Command) -> No
     assert not modules & {*HEAVY, "typer", "psycopg", "argparse"}
 
 
+def test_version_imports_not_even_typing(secops: Command) -> None:
+    told = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "secops", "--version"],
+        capture_output=True, text=True, check=True, env=secops.environment(), cwd=secops.home,
+    ).stderr  # fmt: skip
+    imported = {line.rsplit("|", 1)[-1].strip() for line in told.splitlines()}
+    assert "secops.cli.main" in imported
+    assert not imported & {"typing", "dataclasses", "enum", "re"}
+
+
 @pytest.mark.parametrize(
     "arguments", [["--help"], ["unlock", "user", "--help"], ["help", "exit-codes"]]
 )
