@@ -45,8 +45,11 @@ def parse_duration(text: str) -> timedelta:
         )
     total = timedelta(0)
     for number, unit in _PART.findall(given):
-        # Longer digits than any allowed span has would overflow timedelta.
-        if len(number) > 15 or (total := total + int(number) * _UNITS[unit]) > _LONGEST:  # noqa: PLR2004
+        try:
+            total += int(number) * _UNITS[unit]
+        except (OverflowError, ValueError):  # more than a timedelta, or than int() reads
+            total = timedelta.max
+        if total > _LONGEST:
             raise UsageError(f"{text!r} is longer than 100 years.", hint="Use a shorter duration.")
     return total
 

@@ -193,9 +193,12 @@ class Pruner:
             left = self._batch(piece, rows_apart=rows_apart)
             total.kept += left.kept
             total.locked += left.locked
-            took = time.monotonic() - now
+            ended = time.monotonic()
+            took = ended - now
             self.pace.took(took)
-            time.sleep(self.pace.rest(took))
+            rest = self.pace.rest(took)
+            # A long pause is no reason to stay beyond the time that was given.
+            time.sleep(rest if deadline is None else max(0.0, min(rest, deadline - ended)))
 
     def _batch(self, piece: Piece, *, rows_apart: bool) -> _Left:
         if not rows_apart:

@@ -38,7 +38,8 @@ def pruned(database: Database, *, age: timedelta = WEEK, batch: int = LARGE, **m
             actor="ann", host="here", reason="", ticket="", command="prune tokens"
         )
         limits = expired.bounds(conn, age)
-        pruner = Pruner(conn, layout, operation, limits, Pace(most=batch), **more)
+        pace = more.pop("pace", None) or Pace(most=batch)
+        pruner = Pruner(conn, layout, operation, limits, pace, **more)
         return pruner.run(expired=expired.estimate(conn, layout, limits), max_duration=max_duration)
 
 
@@ -326,6 +327,16 @@ def test_when_time_is_up_the_next_run_goes_on(hardened: Database) -> None:
     assert not first.complete
     assert first.facts()["kept_as_evidence"] is None
     assert pruned(hardened).deleted == 2000 - first.deleted
+
+
+def test_a_long_pause_does_not_outlast_the_time_that_was_given(hardened: Database) -> None:
+    fill(hardened, 50)
+    begun = time.monotonic()
+    pace = Pace(most=10, pause=timedelta(seconds=20))
+    done = pruned(hardened, pace=pace, max_duration=timedelta(seconds=1))
+    assert time.monotonic() - begun < 10
+    assert done.deleted == 10
+    assert not done.complete
 
 
 def test_no_time_at_all_deletes_nothing(hardened: Database) -> None:
