@@ -73,6 +73,12 @@ COMMANDS: Final = (
         "Do all upkeep in one run, for cron: prune, partitions ahead, statistics.",
         _UPKEEP,
     ),
+    Entry(
+        "cron print",
+        "cron_print",
+        "Print the schedule of `cron cleanup` for crontab, systemd and others.",
+        _UPKEEP,
+    ),
     Entry("import events", "import_events", "Load events from JSON Lines or CSV.", _UPKEEP),
     Entry("help", "help_topics", "Read about exit codes, settings, reports.", _START),
 )
