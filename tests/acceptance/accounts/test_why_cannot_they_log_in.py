@@ -58,6 +58,13 @@ def test_there_is_no_such_account_yet_somebody_tries_it(people: People) -> None:
     assert "occurs in 3 events" in done.err
 
 
+def test_a_name_in_no_known_encoding_is_nobody_and_no_defect(people: People) -> None:
+    done = people("show", "user", "b\udcffb@example.com")
+
+    assert done.code == 4
+    assert r"There is no account 'b\udcffb@example.com'" in done.err
+
+
 def test_the_account_is_switched_off(people: People) -> None:
     bob = people.add("bob@example.com", active=False)
     people.token(bob)
