@@ -211,9 +211,6 @@ DECLARED: Final[tuple[Declared, ...]] = (
         "A folder with reports of your own (.sql files).",
     ),
     Declared(
-        "profiles", ("SECOPS_PROFILES",), _folder, None, "A folder with profiles of your own."
-    ),
-    Declared(
         "operator",
         ("SECOPS_OPERATOR",),
         str,
