@@ -28,7 +28,7 @@ FAMILY_LIFE: Final = 30 * DAY
 
 EVENT_COLUMNS: Final = (
     "event_type", "event_category", "severity", "user_id", "email", "user_agent", "request_path",
-    "request_method", "success", "message", "metadata", "ip_address", "created_at",
+    "request_method", "success", "message", "metadata", "ip_address", "created_at", "id",
 )  # fmt: skip
 TOKEN_COLUMNS: Final = (
     "id", "user_id", "token_hash", "device_info", "ip_address", "expires_at", "created_at", "revoked",
@@ -50,6 +50,11 @@ def field(text: str) -> str:
 def stamp(moment: float) -> str:
     """Return seconds since 1970 as PostgreSQL reads a time."""
     return datetime.fromtimestamp(moment, UTC).isoformat()
+
+
+def ordered_uuid(rng: Random, moment: float) -> str:
+    """Return a UUID that begins with its time (version 7): half the work for an index, and always the same."""
+    return f"{int(moment * 1000):012x}7{rng.getrandbits(12):03x}a{rng.getrandbits(60):015x}"
 
 
 class Session:
@@ -234,7 +239,7 @@ class Backend:
     def refresh(self, moment: float, session: Session, ip: str) -> None:
         """A client sends its newest refresh token and gets the next one."""
         session.tokens.append((moment, ip))
-        self.lines.append(f"{session.head}{ip}\t{stamp(moment)}\n")
+        self._write(moment, ip, session.head)
 
     def refresh_elsewhere(
         self, moment: float, session: Session, ip: str, agent: str, label: str
@@ -279,7 +284,8 @@ class Backend:
         account.failures, account.locked_until = 0, 0.0
 
     def _write(self, moment: float, ip: str, head: str) -> None:
-        self.lines.append(f"{head}{ip}\t{stamp(moment)}\n")
+        key = ordered_uuid(self._rng, moment)
+        self.lines.append(f"{head}{ip}\t{stamp(moment)}\t{key}\n")
 
     def _refusal(self, moment: float, account: Account | None, *, right: bool) -> str:
         if account is None:
@@ -326,7 +332,7 @@ class Backend:
             issued, ip = session.tokens[place]
             leaf = place == len(session.tokens) - 1
             revoked = bool(session.ended) and (leaf or whole)
-            key = uuid(rng)
+            key = ordered_uuid(rng, issued)
             yield "\t".join(
                 (
                     key,

@@ -11,6 +11,7 @@ from ipaddress import ip_address, ip_network
 from itertools import pairwise
 from random import Random
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -149,6 +150,12 @@ def test_every_kind_of_event_is_there(played: Played) -> None:
         "account_unlocked", "refresh_token_theft_detected",
     }  # fmt: skip
     assert kinds.most_common(1)[0][0] == "token_refresh"
+
+
+def test_every_event_and_token_has_a_key_of_its_own(played: Played) -> None:
+    keys = [UUID(row["id"]) for row in (*played.events, *played.tokens)]
+    assert len(set(keys)) == len(keys)
+    assert {key.version for key in keys} == {7}
 
 
 def test_addresses_are_of_networks_that_nobody_has(played: Played) -> None:
