@@ -236,7 +236,8 @@ def _print(run: Run, report: Report, values: Mapping[str, Value | None], answer:
     _draw(run, lines)
     run.output.note(_headline(report, values, answer, count))
     if answer.truncated:
-        run.output.warn(f"Only the first {_rows(count)} are shown; --limit 0 shows all.")
+        first = "row is" if count == 1 else f"{_rows(count)} are"
+        run.output.warn(f"Only the first {first} shown; --limit 0 shows all.")
     return count
 
 
