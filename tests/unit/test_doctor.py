@@ -128,13 +128,12 @@ def test_a_file_of_another_user_is_noticed(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_a_named_folder_must_be_there(tmp_path: Path) -> None:
-    (tmp_path / "ours").mkdir()
-    (tmp_path / CONFIG_NAME).write_text("queries: ours\nprofiles: theirs\n")
+    (tmp_path / CONFIG_NAME).write_text("operator: alice\nqueries: ours\n")
     result = looked(own.folders, tmp_path)
     assert result.status is Status.FAIL
-    assert f"profiles ({tmp_path / CONFIG_NAME}:2)" in result.evidence
-    assert result.mend == f"mkdir -p {tmp_path / 'theirs'}"
-    (tmp_path / "theirs").mkdir()
+    assert f"queries ({tmp_path / CONFIG_NAME}:2)" in result.evidence
+    assert result.mend == f"mkdir -p {tmp_path / 'ours'}"
+    (tmp_path / "ours").mkdir()
     assert looked(own.folders, tmp_path).status is Status.OK
 
 

@@ -52,21 +52,18 @@ def _password_in_file(settings: Settings) -> bool:
     )
 
 
-@check("folders", "Folders of your own", needs=Need.NOTHING)
+@check("folders", "Reports of your own", needs=Need.NOTHING)
 def folders(patient: Patient) -> Result:
-    """Make sure that the folders that the settings name are there."""
-    named = {
-        key: folder
-        for key in ("queries", "profiles")
-        if (folder := patient.settings.folder(key)) is not None
-    }
-    for key, folder in named.items():
-        if not folder.is_dir():
-            return fail(
-                f"{key} ({patient.settings.origins[key]}) names {folder}, which is no folder",
-                f"mkdir -p {folder}",
-            )
-    return ok(", ".join(named) + " are there" if named else "none is named")
+    """Make sure that the folder that the settings name is there."""
+    folder = patient.settings.folder("queries")
+    if folder is None:
+        return ok("no folder is named")
+    if not folder.is_dir():
+        return fail(
+            f"queries ({patient.settings.origins['queries']}) names {folder}, which is no folder",
+            f"mkdir -p {folder}",
+        )
+    return ok(f"{folder} is there")
 
 
 @check("reports", "Reports", needs=Need.NOTHING)
