@@ -9,6 +9,7 @@ import typer
 
 from secops.cli.command import Run
 from secops.cli.command import command as declare
+from secops.cli.throttle import MaxLag, PauseFile, PauseQuery, throttle
 from secops.durations import parse_duration
 
 if TYPE_CHECKING:
@@ -57,6 +58,9 @@ def command(
             "--max-duration", metavar="DURATION", help="Stop after that long; the next run goes on."
         ),
     ] = None,
+    max_lag: MaxLag = None,
+    pause_file: PauseFile = None,
+    pause_query: PauseQuery = None,
 ) -> None:
     r"""Delete events past their retention, by class.
 
@@ -87,9 +91,11 @@ def command(
     held = holds.read(run.settings.folder("retention.holds_file"))
     pace = Pace(most=batch or MOST, pause=None if pause is None else parse_duration(pause))
     limit = None if max_duration is None else parse_duration(max_duration)
+    slowed = throttle(run, max_lag, pause_file, pause_query)
     operation = run.operation(upkeep=True)
     with run.connect() as conn:
         layout = run.layout(conn)
+        slowed.check(conn)
         limits = retention.past(conn, layout, spans, held)
         for line in limits.holds.unknown:
             run.output.warn(f"The hold {line!r} names no account; events with that address stay.")
@@ -119,6 +125,7 @@ def command(
                 lock_timeout=run.settings.span("lock_timeout"),
                 progress=progress,
                 alive=runner.check,
+                throttle=slowed,
             ).run(expired=estimate(conn, layout, limits), max_duration=limit)
     if not done.complete:
         run.output.note("Time is up; the next run goes on from here.")

@@ -8,6 +8,7 @@ import typer
 
 from secops.cli.command import Run
 from secops.cli.command import command as declare
+from secops.cli.throttle import MaxLag, PauseFile, PauseQuery, throttle
 from secops.durations import parse_duration
 
 if TYPE_CHECKING:
@@ -49,6 +50,9 @@ def command(
             "--max-duration", metavar="DURATION", help="Stop after that long; the next run goes on."
         ),
     ] = None,
+    max_lag: MaxLag = None,
+    pause_file: PauseFile = None,
+    pause_query: PauseQuery = None,
 ) -> None:
     r"""Delete expired refresh tokens in small batches.
 
@@ -75,9 +79,11 @@ def command(
     age = parse_duration(older_than)
     pace = Pace(most=batch or MOST, pause=None if pause is None else parse_duration(pause))
     limit = None if max_duration is None else parse_duration(max_duration)
+    slowed = throttle(run, max_lag, pause_file, pause_query)
     operation = run.operation(upkeep=True)
     with run.connect() as conn:
         layout = run.layout(conn)
+        slowed.check(conn)
         limits = bounds(conn, age)
         counted: Count | None = None
         # Counting takes about as long as deleting: only where somebody wants to know.
@@ -104,6 +110,7 @@ def command(
                 lock_timeout=run.settings.span("lock_timeout"),
                 progress=progress,
                 alive=runner.check,
+                throttle=slowed,
             ).run(expired=expired, max_duration=limit)
     if not done.complete:
         run.output.note("Time is up; the next run goes on from here.")

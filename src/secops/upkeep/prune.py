@@ -28,6 +28,7 @@ from secops.accounts.operations import Operation
 from secops.database.connection import transaction
 from secops.errors import Interrupted
 from secops.output.progress import SILENT
+from secops.upkeep.throttle import Throttle
 from secops.upkeep.walks import ByKey, choose
 
 if TYPE_CHECKING:
@@ -112,6 +113,7 @@ class Pruner:
         lock_timeout: The longest wait for one lock.
         progress: Told of each batch.
         alive: Called now and then; raises if the run must stop.
+        throttle: What makes it wait between two batches.
     """
 
     conn: Connection
@@ -122,6 +124,7 @@ class Pruner:
     lock_timeout: timedelta = timedelta(milliseconds=100)
     progress: Progress = SILENT
     alive: Callable[[], None] = lambda: None
+    throttle: Throttle = field(default_factory=Throttle)
     _done: Pruned = field(init=False)
     _keeping: Keeping = field(init=False)
     _began: float = field(default=0.0, init=False)
@@ -187,6 +190,11 @@ class Pruner:
             if now - self._checked >= 1:
                 self.alive()
                 self._checked = now
+            if not self.throttle.hold(
+                self.conn, deadline=deadline, alive=self.alive, progress=self.progress
+            ):
+                return None
+            now = time.monotonic()
             piece = walk.step(self.conn, self.pace.size)
             if piece is None:
                 return total
