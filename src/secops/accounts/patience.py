@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, TypeVar
 
+import psycopg
 from psycopg import errors as pg
 
 from secops.database.connection import transaction
@@ -61,6 +62,9 @@ class Patience:
         Raises:
             Busy: The lock was still held at the last try; names who most likely holds it.
         """
+        # What is decided must see what others did while a row was waited for; a database's default may
+        # be stricter, and end a run in its middle.
+        conn.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
         for left in reversed(range(self.tries)):
             try:
                 with transaction(

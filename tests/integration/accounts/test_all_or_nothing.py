@@ -441,3 +441,35 @@ def test_a_table_that_is_locked_as_a_whole_is_given_up_soon(people: People) -> N
             with pytest.raises(OutcomeUnknown, match="0 of 6,000 accounts"):
                 unlocking.unlock(conn, layout, _operation(), planned, patience=Patience(tries=2))
             assert time.monotonic() - begun < 15
+
+
+@one_major
+def test_a_stricter_isolation_of_the_database_does_not_fail_who_waited_for_a_row(
+    people: People,
+) -> None:
+    bob = people.add("bob@example.com", failed=5, locked_for="1 hour")
+    with people.database.connect() as app, _connected(people) as (conn, layout):
+        conn.execute("SET default_transaction_isolation = 'repeatable read'")
+        planned = unlocking.plan_named(conn, layout, users.find_all(conn, layout, [str(bob)]))
+        app.execute("BEGIN")
+        app.execute("UPDATE users SET failed_login_attempts = 7 WHERE id = %s", (bob,))
+
+        def let_go() -> None:
+            waiting = (
+                "SELECT count(*) FROM pg_stat_activity"
+                f" WHERE pid = {conn.info.backend_pid} AND wait_event_type = 'Lock'"
+            )
+            deadline = time.monotonic() + 20
+            while not people.database.value(waiting) and time.monotonic() < deadline:
+                time.sleep(0.01)
+            app.execute("COMMIT")
+
+        patience = Patience(lock_timeout=timedelta(seconds=30), tries=1)
+        done, _ = _together(
+            lambda: unlocking.unlock(conn, layout, _operation(), planned, patience=patience),
+            let_go,
+        )
+
+    assert isinstance(done, unlocking.Unlocking), done
+    assert done.steps[0].state.failed == 7
+    assert people.user(bob) == (0, None)
