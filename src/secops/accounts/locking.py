@@ -147,7 +147,7 @@ def lock(
     ended: dict[object, int] = {}
 
     def work(ids: Sequence[object]) -> list[Step]:
-        states.hold(conn, layout, ids)
+        states.hold(conn, layout, ids, sessions=planned.revokes)
         steps = [decide(each, span, operation.reason) for each in states.read(conn, layout, ids)]
         _write(conn, layout, operation, [step for step in steps if step.changes])
         if planned.revokes:

@@ -75,7 +75,8 @@ def end(
     compares it refuses the access tokens that are still out.
 
     Args:
-        conn: In a transaction that holds the accounts' rows; see :func:`states.hold`.
+        conn: In a transaction that holds the accounts' rows and their sessions; see
+            :func:`states.hold`.
         layout: The tables.
         operation: Who, where, why.
         criteria: Which.
@@ -216,7 +217,7 @@ def revoke(
 
     def whole() -> list[Ended]:
         ids = list(planned.counts)
-        states.hold(conn, layout, ids)
+        states.hold(conn, layout, ids, sessions=True)
         ended = end(conn, layout, operation, criteria, ids)
         changed = sum(len(each.tokens) for each in ended)
         if expect is not None and changed != expect:
@@ -270,7 +271,7 @@ def _in_parts(
 
     def step(ids: Sequence[object]) -> Iterator[list[Ended]]:
         def some() -> list[Ended]:
-            states.hold(conn, layout, ids)
+            states.hold(conn, layout, ids, sessions=True)
             return end(conn, layout, operation, criteria, ids, limit=BATCH)
 
         count = BATCH

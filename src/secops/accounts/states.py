@@ -149,22 +149,34 @@ def _state(row: tuple[object, ...]) -> State:
     )
 
 
-def hold(conn: Connection, layout: Layout, ids: Sequence[object]) -> None:
+def hold(
+    conn: Connection, layout: Layout, ids: Sequence[object], *, sessions: bool = False
+) -> None:
     """Lock the rows of accounts until the transaction ends, in the order of their keys.
 
     Everything that changes an account takes this lock first, and tokens after it: with one order
-    for all nobody deadlocks, and no session can slip in while a user's are being ended. What is
-    decided from is read after it, by a statement of its own that sees what others did meanwhile.
+    for all nobody deadlocks. What is decided from is read after it, by a statement of its own that
+    sees what others did meanwhile.
+
+    Args:
+        conn: In a transaction.
+        layout: The tables.
+        ids: Keys of the accounts.
+        sessions: Whether no session may begin meanwhile either. An app that inserts a token holds
+            the key of its user by the foreign key, whether or not it locks the row; only the
+            strongest row lock waits for that, so a refresh under way is seen whole or not begun.
 
     Raises:
         psycopg.errors.LockNotAvailable: Somebody else has one of them in hand.
     """
     conn.execute(
         sql.SQL(
-            "SELECT FROM {users} u WHERE u.{id} = ANY (%b::{key}[])"
-            " ORDER BY u.{id} FOR NO KEY UPDATE"
+            "SELECT FROM {users} u WHERE u.{id} = ANY (%b::{key}[]) ORDER BY u.{id} FOR {strength}"
         ).format(
-            users=layout.users.table, id=sql.Identifier(layout.users.id), key=layout.users.key
+            users=layout.users.table,
+            id=sql.Identifier(layout.users.id),
+            key=layout.users.key,
+            strength=sql.SQL("UPDATE" if sessions else "NO KEY UPDATE"),
         ),
         (list(ids),),
     )

@@ -267,6 +267,41 @@ def test_no_refresh_slips_past_a_revocation(people: People) -> None:
     assert [people.epoch(user) for user in ids] == [1] * 4
 
 
+def test_a_refresh_under_way_does_not_outlive_a_revocation(people: People) -> None:
+    """The app locks no user's row, and commits a successor while the revocation waits for it."""
+    user = people.add("carol@example.com")
+    parent = people.token(user)
+
+    def operator() -> int:
+        time.sleep(0.2)
+        with _connected(people) as (conn, layout):
+            criteria = Criteria(everyone=True)
+            planned = sessions.count(conn, layout, criteria)
+            return revoking.revoke(
+                conn, layout, _operation(), criteria, planned, patience=Patience(tries=50)
+            ).sessions
+
+    def app() -> int:
+        with people.database.connect() as conn, conn.transaction():
+            # The successor first: nothing that the revocation reads tells of it yet.
+            conn.execute(
+                "INSERT INTO refresh_tokens (user_id, token_hash, expires_at, family_id)"
+                " VALUES (%s, 'the successor', now() + interval '7 days', %s)",
+                (user, parent),
+            )
+            time.sleep(0.5)
+            return conn.execute(
+                "UPDATE refresh_tokens SET used = true WHERE id = %s AND revoked IS NOT TRUE",
+                (parent,),
+            ).rowcount
+
+    rotated, ended = _together(app, operator)
+
+    assert (rotated, ended) == (1, 1)
+    assert people.live(user) == 0
+    assert people.epoch(user) == 1
+
+
 @one_major
 def test_expect_is_held_within_the_transaction_too(people: People) -> None:
     bob = people.add("bob@example.com", failed=5, locked_for="1 hour")
