@@ -6,6 +6,7 @@ import importlib
 import os
 import sys
 import tempfile
+import traceback
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -92,8 +93,10 @@ class Forked(Command):
 
             code = run(arguments)
             sys.stdout.flush()
-            sys.stderr.flush()
+        except BaseException:  # noqa: BLE001  the child ends here, and says why
+            traceback.print_exc()
         finally:
+            sys.stderr.flush()
             os._exit(code)
 
 
