@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import time
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ import pytest
 from secops.database import embedded
 from secops.demo import attacks
 from secops.demo.people import BESIEGED, LOCKED_OUT, ROBBED, SCRIPTED
-from secops.demo.story import MIGRATE, TOUR
+from secops.demo.story import MIGRATE, NEXT, TOUR
 from support.databases import Command, Result
 from support.folders import outside
 
@@ -145,9 +146,18 @@ def test_the_reports_find_the_attacks(demo: Demo) -> None:
     assert attacks.SPRAYER in {
         row["ip_address"] for row in demo.rows("suspicious-ips", "--since", "24h")
     }
+    assert BESIEGED.email in {row["email"] for row in demo.rows("attacked-accounts")}
     assert ROBBED.email in {row["email"] for row in demo.rows("theft")}
     scripted = demo.value(f"SELECT id::text FROM users WHERE email = '{SCRIPTED.email}'")
     assert [row["user_id"] for row in demo.rows("token-refreshes", "--since", "2h")] == [scripted]
+
+
+@pytest.mark.usefixtures("first")
+@pytest.mark.parametrize("typed", [typed for _, typed in NEXT])
+def test_what_it_says_to_try_next_works(demo: Demo, typed: str) -> None:
+    result = demo(*shlex.split(typed)[1:])
+    assert result.code == 0, result.err
+    assert result.out
 
 
 @pytest.mark.usefixtures("first")

@@ -72,7 +72,8 @@ TOUR: Final = (
 
 NEXT: Final = (
     ("every report there is", "secops report"),
-    ("the attack that failed-logins cannot see", "secops report suspicious-ips"),
+    ("who tries few passwords on many accounts", "secops report suspicious-ips"),
+    ("whom hundreds of addresses guess at", "secops report attacked-accounts"),
     ("a stolen refresh token", "secops report theft"),
     ("whose token it was", f"secops show user {ROBBED.email}"),
     ("the same for a program", "secops report lockouts --json"),
