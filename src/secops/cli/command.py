@@ -36,6 +36,10 @@ if TYPE_CHECKING:
 Config = Literal["read", "tolerate", "ignore"]
 
 
+class ReaderLeft(Exception):  # noqa: N818  no error
+    """Who reads our output has seen enough (``| head``)."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Shared:
     """One shared option: how typer declares it, and its default."""
@@ -234,7 +238,11 @@ def command(
 
         def wrapped(**given: Any) -> None:  # noqa: ANN401  what typer parsed
             mine = {key: given.pop(key) for key in shared}
-            function(_begin(name, mine, config), **given)
+            try:
+                function(_begin(name, mine, config), **given)
+            except BrokenPipeError:
+                # typer would make a failure of it before the way out hears of it.
+                raise ReaderLeft from None
 
         parameters = [
             inspect.Parameter(

@@ -38,11 +38,10 @@ def run(arguments: list[str]) -> int:
     signal.signal(signal.SIGTERM, _terminated)
     try:
         return _invoke(arguments)
-    except BrokenPipeError:
-        # Who reads us has seen enough (`| head`): no fault of this run.
-        _discard_stdout()
-        return 0
     except (KeyboardInterrupt, Exception) as error:  # noqa: BLE001  the one place that ends them all
+        if _reader_left(error):
+            _discard_stdout()
+            return 0
         if "--debug" in arguments:
             _traceback(error)
         known = _as_secops_error(error)
@@ -59,6 +58,12 @@ def _invoke(arguments: list[str]) -> int:
         # typer turns Ctrl-C into this code without a word, and with --json without the object.
         raise KeyboardInterrupt
     return code if isinstance(code, int) else 0
+
+
+def _reader_left(error: BaseException) -> bool:
+    from secops.cli.command import ReaderLeft
+
+    return isinstance(error, (BrokenPipeError, ReaderLeft))
 
 
 def _terminated(_signal: int, _frame: object) -> Never:
