@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -87,3 +90,30 @@ def test_a_server_that_does_not_start_says_why_and_keeps_the_environment_to_itse
         embedded.start(data)
     assert str(data / "log") in caught.value.hint
     assert "canary" not in f"{caught.value.message}{caplog.text}"
+
+
+MAKING = """
+import sys
+from pathlib import Path
+from secops.database import embedded
+embedded.start(Path(sys.argv[1]))
+"""
+
+
+def test_killed_while_the_cluster_is_made_it_makes_it_anew(data: Path) -> None:
+    making = subprocess.Popen([sys.executable, "-c", MAKING, str(data)], stderr=subprocess.DEVNULL)
+    while not (data / "global").is_dir():
+        assert making.poll() is None
+        time.sleep(0.005)
+    # initdb itself, which is a child, is left running without its parent.
+    making.kill()
+    making.wait()
+    assert value(embedded.start(data), "SELECT 1") == 1
+
+
+def test_a_cluster_whose_making_was_cut_short_is_made_anew(data: Path) -> None:
+    embedded.start(data)
+    embedded.stop(data)
+    (data / "log").unlink()
+    (data / "global" / "pg_control").unlink()
+    assert value(embedded.start(data), "SELECT 1") == 1

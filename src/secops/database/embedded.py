@@ -10,12 +10,14 @@ from here.
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import importlib
 import logging
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import tempfile
 import warnings
@@ -68,6 +70,7 @@ def start(folder: Path) -> str:
         with server._lock:  # noqa: SLF001  two first starts at once would both run initdb
             running = _running(folder)
             if running is None:
+                _clear_unfinished(folder)
                 _prepare(server)
                 running = _launch(server, _socket_dir(server))
     except Exception as error:  # noqa: BLE001  whatever the package raises, it means this
@@ -153,6 +156,26 @@ def _socket_dir(server: PostgresServer) -> Path:
         owner = utils.ensure_user_exists(server.system_user)
         os.chown(found, owner.pw_uid, owner.pw_gid)
     return found
+
+
+def _clear_unfinished(folder: Path) -> None:
+    """Remove a cluster that was never started, for the making of it was killed half way.
+
+    Nothing can be in it: the log is written from the first start on. What still runs of the making is
+    ended first, hard, since an initdb that fails empties the folder.
+    """
+    if not (folder / "global").is_dir() or (folder / "log").exists():
+        return
+    psutil = importlib.import_module("psutil")  # the package stands on it
+    for process in psutil.process_iter(["name", "cmdline"]):
+        if process.info["name"] in {"initdb", "postgres"} and str(folder) in (
+            process.info["cmdline"] or ()
+        ):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+                process.wait(_WAIT)
+    shutil.rmtree(folder)
+    folder.mkdir()
 
 
 def _prepare(server: PostgresServer) -> None:
