@@ -258,6 +258,16 @@ def test_a_locked_token_is_skipped_and_left_to_the_next_run(
     assert pruned(hardened, batch=batch).deleted == 1
 
 
+@pytest.mark.parametrize("batch", [SMALL, LARGE])
+def test_a_locked_token_is_not_waited_for(hardened: Database, batch: int) -> None:
+    fill(hardened, 20)
+    with holding(hardened, LOCKS[0]):
+        begun = time.monotonic()
+        done = pruned(hardened, batch=batch, lock_timeout=timedelta(minutes=1))
+        assert time.monotonic() - begun < 30
+    assert (done.deleted, done.locked) == (19, 1)
+
+
 @pytest.mark.parametrize("lock", LOCKS)
 @pytest.mark.parametrize("end", ["COMMIT", "ROLLBACK"])
 def test_a_token_that_was_locked_is_swept_at_the_end(

@@ -34,6 +34,7 @@ def read(line: str) -> dict[str, Any]:
     """Read a line as COPY's text format is defined, independently of what wrote it."""
     assert line.endswith("\n")
     assert line.count("\n") == 1
+    assert "\r" not in line  # COPY would take it for the end of a line
     cells = line[:-1].split("\t")
     assert len(cells) == len(COLUMNS)
     letters = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\"}
