@@ -81,7 +81,10 @@ def _outcome(run: Run, plan: Plan, items: list[dict[str, object]], sql: list[str
         summary = f"The database is at revision {head} now; {len(sql)} statements were run."
     undo = ""
     if plan.pending:
-        undo = f"secops migrate down {plan.current or 'base'}"
+        undo = (
+            f"secops migrate down {plan.current or 'base'} --dry-run "
+            "(says which --accept-loss the real one needs)"
+        )
     return Outcome(
         action=run.name,
         dry_run=run.dry_run,
@@ -335,8 +338,8 @@ def _down(
         else:
             check_loss(losses, accept_loss)
             run.confirm(
-                f"Take back {', '.join(each.revision for each in undone)}, destroying {total:,} "
-                "rows and values?"
+                f"Take back {', '.join(each.revision for each in undone)}, destroying "
+                f"{f'{total:,} rows and values' if total else 'nothing'}?"
             )
             with run.output.progress("Taking back", unit="statements") as progress:
                 told = Told(run.output, progress)

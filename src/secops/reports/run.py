@@ -245,9 +245,7 @@ def _explain(
         case pg.ObjectNotInPrerequisiteState() if report.requires:
             return RequirementMissing(f"{said[:1].upper()}{said[1:]}.", hint=report.requires.hint)
         case pg.UndefinedTable() | pg.UndefinedFunction() | pg.InvalidSchemaName():
-            hint = (
-                "If the name is right: `secops migrate status` says whether something is pending."
-            )
+            hint = "Run `secops migrate`, unless the report's own SQL names what never was."
         case psycopg.DataError() if error.sqlstate is None:
             said = f"a value cannot be read: {said}"
             hint = "Cast the column to text in the SQL."
