@@ -152,7 +152,10 @@ class Server:
         self._made += 1
         name = name or f"test_{self._made}"
         with self.connect() as conn:
-            conn.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"'.encode())
+            # Copying files is two to three times as fast as logging every page of the template.
+            conn.execute(
+                f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY FILE_COPY'.encode()
+            )
         return name
 
     def drop(self, name: str) -> None:
