@@ -63,18 +63,19 @@ class Throttle:
                 )
         self._asked(conn)
 
-    def reason(self, conn: Connection) -> str | None:
-        """Return why to wait, or ``None``."""
+    def reason(self, conn: Connection) -> tuple[str, str] | None:
+        """Return which limit says to wait, and that in words; or ``None``."""
         if self.pause_file is not None and self.pause_file.exists():
-            return f"{self.pause_file} is there"
+            return "pause file", f"{self.pause_file} is there"
         if self.max_lag is not None:
             row = conn.execute("SELECT max(replay_lag) FROM pg_stat_replication").fetchone()
             lag = None if row is None else cast("timedelta | None", row[0])
             if lag is not None and lag > self.max_lag:
                 limit = format_duration(self.max_lag)
-                return f"a replica is {lag.total_seconds():.1f} s behind (limit {limit})"
+                seconds = f"{lag.total_seconds():.1f} s"
+                return "replica", f"a replica is {seconds} behind (limit {limit})"
         if self._asked(conn):
-            return "the pause query says so"
+            return "pause query", "the pause query says so"
         return None
 
     def hold(
@@ -99,9 +100,9 @@ class Throttle:
         if time.monotonic() - self._looked < _EVERY:
             return True
         told: set[str] = set()
-        while (why := self.reason(conn)) is not None:
+        while (found := self.reason(conn)) is not None:
+            kind, why = found
             progress.describe(f"Waiting: {why}")
-            kind = why.split(" (")[0].rstrip("0123456789. s")
             if kind not in told:
                 told.add(kind)
                 self.note(f"Waiting: {why}.")
