@@ -13,6 +13,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -125,6 +126,23 @@ class Server:
     def stop(self, mode: str = "fast") -> None:
         """Stop the server."""
         self._run("pg_ctl", "-D", str(self.data), "-m", mode, "-w", "stop")
+
+    def reload(self) -> None:
+        """Have the server read its files again, and wait until it has.
+
+        Views such as ``pg_hba_file_rules`` read the files themselves, so they cannot tell.
+        """
+        with self.connect() as conn:
+            row = conn.execute("SELECT pg_conf_load_time(), pg_reload_conf()").fetchone()
+            assert row is not None
+        deadline = time.monotonic() + 10
+        while True:
+            # A session begins with what the server knew at that moment.
+            with self.connect() as conn:
+                if conn.execute("SELECT pg_conf_load_time() > %s", (row[0],)).fetchone() == (True,):
+                    return
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
 
     def destroy(self) -> None:
         """Stop the server and remove its folder."""
