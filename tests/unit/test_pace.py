@@ -44,6 +44,6 @@ def test_a_machine_that_crawls_still_gets_batches_worth_their_transaction() -> N
 
 
 def test_it_rests_for_a_part_of_the_batch_unless_told() -> None:
-    assert Pace().rest(1.0) == pytest.approx(0.025)
+    assert Pace().rest(1.0) == pytest.approx(0.01)
     assert Pace(pause=timedelta(seconds=3)).rest(1.0) == 3
     assert Pace(pause=timedelta(0)).rest(1.0) == 0

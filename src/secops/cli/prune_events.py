@@ -49,7 +49,7 @@ def command(
         typer.Option(
             "--pause",
             metavar="DURATION",
-            help="Rest after each batch. [default: a fortieth of the time that it took]",
+            help="Rest after each batch. [default: a hundredth of the time that it took]",
         ),
     ] = None,
     max_duration: Annotated[

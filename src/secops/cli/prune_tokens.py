@@ -41,7 +41,7 @@ def command(
         typer.Option(
             "--pause",
             metavar="DURATION",
-            help="Rest after each batch. [default: a fortieth of the time that it took]",
+            help="Rest after each batch. [default: a hundredth of the time that it took]",
         ),
     ] = None,
     max_duration: Annotated[
@@ -56,7 +56,7 @@ def command(
 ) -> None:
     r"""Delete expired refresh tokens in small batches.
 
-    A batch takes about 40 ms, and its size follows from that, so that the app beside it does not notice.
+    A batch takes about 50 ms, and its size follows from that, so that the app beside it does not notice.
     Rows that another session has locked are skipped and tried again at the end. After an interruption, run
     it again: what was deleted stays deleted, and the rest is found.
 

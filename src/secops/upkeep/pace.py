@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
-TARGET: Final = timedelta(milliseconds=40)
+TARGET: Final = timedelta(milliseconds=50)
 """How long a batch should take. An update of a row that is being deleted waits for the batch's end, so
 this is half of what the app may ever wait for us."""
 
@@ -15,10 +15,10 @@ MOST: Final = 50_000
 
 # Below this the cost of a transaction is most of what a batch costs.
 _LEAST: Final = 200
-_FIRST: Final = 2_000
+_FIRST: Final = 5_000
 # One slow batch may be somebody else's doing; a batch twice as large as a fast one surprises nobody.
 _SLOWER, _FASTER = 0.5, 2.0
-_REST: Final = 0.025
+_REST: Final = 0.01
 
 
 @dataclass
@@ -27,7 +27,7 @@ class Pace:
 
     Attributes:
         most: Rows that a batch has at most.
-        pause: How long to rest after each batch; ``None`` for a fortieth of the batch's own time.
+        pause: How long to rest after each batch; ``None`` for a hundredth of the batch's own time.
         target: How long a batch should take.
         size: Rows of the next batch.
     """

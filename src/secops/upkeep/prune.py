@@ -46,7 +46,17 @@ _SWEEPS: Final = (0.0, 0.2, 0.5, 1.0)
 
 
 # age() of no transaction at all, as of a row that was never locked, is the greatest number there is.
-_SETTLED: Final = sql.SQL("age(t.xmin) > %(settled)s AND age(t.xmax) > %(settled)s")
+_SETTLED: Final = sql.SQL(
+    """(age(t.xmin) > (SELECT current_setting('secops.oldest')::int)
+        AND age(t.xmax) > (SELECT current_setting('secops.oldest')::int))"""
+)
+# The age of the oldest transaction that still runs is kept in the transaction, where all its statements find
+# it. None need wait for the disk: a server that crashes loses the last batches at most, each together with its
+# record, and the run's last transaction waits for all of them. The memory is for the families of a piece,
+# which must be looked up once and not for each token.
+_PREPARE: Final = """
+    SELECT set_config('secops.oldest', age(pg_snapshot_xmin(pg_current_snapshot())::xid)::text, true),
+           set_config('synchronous_commit', 'off', true), set_config('work_mem', '32MB', true)"""
 
 
 _LEFT: Final = """
@@ -218,18 +228,21 @@ class Pruner:
 
     def _transaction(self, piece: Piece, *, rows_apart: bool) -> _Left:
         """Delete what may go of a piece, and record it, in one transaction."""
-        with transaction(self.conn, lock_timeout=self.lock_timeout):
-            bound = {
-                **piece.bound,
-                **self.bounds.as_parameters(),
-                "settled": self._prepare(),
-            }
-            deleted = 0 if rows_apart else self._delete_untouched(piece, bound)
-            left = _Left()
+        bound = {**piece.bound, **self.bounds.as_parameters()}
+        # In a pipeline statements do not wait for the answers to those before: a database at some distance
+        # would else be idle, with the batch's locks held, for most of the time.
+        with (
+            self.conn.pipeline(),
+            transaction(self.conn, lock_timeout=self.lock_timeout),
+        ):
+            self.conn.execute(_PREPARE)
+            deleted, left = 0, _Left()
             if rows_apart:
                 left = self._left(piece, bound)
-            elif self._some_left():
-                left = self._left(piece, bound, _LEFT_AT_ONCE)
+            else:
+                deleted, some_left = self._delete_untouched(piece, bound)
+                if some_left:
+                    left = self._left(piece, bound, _LEFT_AT_ONCE)
             if left.locked:
                 deleted += self._delete_one_by_one(piece, bound)
                 left = self._left(piece, bound)
@@ -241,24 +254,22 @@ class Pruner:
             self.progress.advance(deleted)
         return left
 
-    def _delete_untouched(self, piece: Piece, bound: Mapping[str, object]) -> int:
-        """Delete what may go and is locked by nobody; note in the transaction if anything stays.
+    def _delete_untouched(self, piece: Piece, bound: Mapping[str, object]) -> tuple[int, bool]:
+        """Delete what may go and is locked by nobody; say how much, and whether anything stays.
 
         Counting what stays would mean to read the piece once more, for which there is a reason in few
-        pieces of most tables. The note is the only thing that a DELETE can leave about a row it spares.
+        pieces of most tables. The setting is the only thing that a DELETE can leave about a row it spares.
         """
-        return self._run(
+        gone = self._run(
             """DELETE FROM {table} t
                WHERE {piece} AND {due}
                  AND CASE WHEN {settled} AND NOT {kept} THEN true
                           ELSE set_config('secops.left', 'some', true) IS NULL END""",
             piece,
             bound,
-        ).rowcount
-
-    def _some_left(self) -> bool:
-        row = self.conn.execute("SELECT current_setting('secops.left', true)").fetchone()
-        return row == ("some",)
+        )
+        noted = self.conn.execute("SELECT current_setting('secops.left', true)").fetchone()
+        return gone.rowcount, noted == ("some",)
 
     def _left(
         self, piece: Piece, bound: Mapping[str, object], query: LiteralString = _LEFT
@@ -278,27 +289,13 @@ class Pruner:
             piece,
             bound,
         ).fetchall()
-        return self._run(
+        gone = self._run(
             """DELETE FROM {table} t
-               WHERE t.id = ANY (%(held)s::uuid[]) AND {due} AND NOT {kept}""",
+               WHERE t.id = ANY (%(held)s::uuid[]) AND {due} AND NOT {kept} RETURNING 1""",
             piece,
             {**bound, "held": [row[0] for row in rows]},
-        ).rowcount
-
-    def _prepare(self) -> object:
-        """Set up a batch's transaction; return the age of the oldest transaction that still runs.
-
-        It need not wait for the disk: a server that crashes loses the last batches at most, each together
-        with its record, and the run's last transaction waits for all of them. The memory is for the
-        families of a piece, which must be looked up once and not for each token.
-        """
-        row = self.conn.execute(
-            """SELECT age(pg_snapshot_xmin(pg_current_snapshot())::xid),
-                      set_config('synchronous_commit', 'off', true),
-                      set_config('work_mem', '32MB', true)"""
-        ).fetchone()
-        assert row is not None
-        return row[0]
+        )
+        return len(gone.fetchall())
 
     def _run(
         self, query: LiteralString, piece: Piece, bound: Mapping[str, object]
