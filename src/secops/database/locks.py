@@ -17,6 +17,7 @@ from datetime import timedelta
 from typing import Final
 
 import psycopg
+from psycopg import sql
 from psycopg.rows import class_row
 
 from secops.database.connection import Connection
@@ -158,9 +159,10 @@ def one_runner(
                 conn.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
                 # Held for the whole run: no server default may end this quiet transaction.
                 conn.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
-                row = conn.execute(
-                    "SELECT pg_try_advisory_xact_lock(%s, %s)", (_NAMESPACE, TASKS[task])
-                ).fetchone()
+                # Written out: a statement that binds values leaves its portal open, and a snapshot with
+                # it, which an index that is built concurrently would wait for.
+                query = sql.SQL("SELECT pg_try_advisory_xact_lock({}, {})")
+                row = conn.execute(query.format(_NAMESPACE, TASKS[task])).fetchone()
                 if row == (True,):
                     yield Runner(conn, task)
                     return
