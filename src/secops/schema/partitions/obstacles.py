@@ -7,16 +7,18 @@ few of them.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from psycopg import errors as pg
 from psycopg import sql
 
 from secops.errors import Conflict, Refused
 from secops.schema.partitions.picture import KEY, TABLE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
 
     from secops.database.connection import Connection
@@ -366,18 +368,14 @@ def by_id_alone(conn: Connection) -> list[str]:
     ]
     place = conn.execute(
         """SELECT n.nspname::text FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
-           WHERE e.extname = 'pg_stat_statements'
-             AND current_setting('shared_preload_libraries') ~ 'pg_stat_statements'"""
+           WHERE e.extname = 'pg_stat_statements'"""
     ).fetchone()
     if place is not None:
         view = sql.Identifier(str(place[0]), "pg_stat_statements")
         query = sql.SQL("SELECT count(*) FROM {} WHERE query ~* %s").format(view)
-        row = conn.execute(query, (pattern,)).fetchone()
-        if row is not None and row[0]:
-            found.append(f"{row[0]} statements that pg_stat_statements saw")
+        # The extension may be made and not loaded, or not for this role to see.
+        with suppress(pg.ObjectNotInPrerequisiteState, pg.InsufficientPrivilege), conn.transaction():
+            row = conn.execute(query, (pattern,)).fetchone()
+            if row is not None and row[0]:
+                found.append(f"{row[0]} statements that pg_stat_statements saw")
     return found
-
-
-def plainly(found: Iterable[Obstacle]) -> list[dict[str, object]]:
-    """Return obstacles as rows for people."""
-    return [{"obstacle": each.kind, "what": each.what, "mend": each.mend} for each in found]

@@ -78,7 +78,7 @@ class Shape:
         owner: The role that owns it.
         me: The role that looks.
         comment: Its comment.
-        options: Its storage parameters, ``name=value``.
+        options: Its storage parameters, ``name=value``, those of its long values as ``toast.name``.
         tablespace: Where it is, if not where tables are by default.
         columns: Each column: name, and all that makes it what it is.
         written: The columns that an INSERT names: all but generated ones.
@@ -129,9 +129,13 @@ class Shape:
 
 _TABLE: Final = """
     SELECT c.oid::bigint, pg_get_userbyid(c.relowner)::text, current_user::text,
-           obj_description(c.oid, 'pg_class'), coalesce(c.reloptions, '{}'), ts.spcname::text
+           obj_description(c.oid, 'pg_class'),
+           coalesce(c.reloptions, '{}')
+           || coalesce((SELECT array_agg('toast.' || o) FROM unnest(t.reloptions) AS o), '{}'),
+           ts.spcname::text
     FROM pg_class c
     JOIN pg_namespace n ON n.oid = c.relnamespace
+    LEFT JOIN pg_class t ON t.oid = c.reltoastrelid
     LEFT JOIN pg_tablespace ts ON ts.oid = c.reltablespace
     WHERE n.nspname = %s AND c.relname = %s
 """
