@@ -78,9 +78,18 @@ def test_an_open_reader_ends_in_busy_with_its_name_and_the_app_hardly_waits(
 
 
 def test_a_reader_that_ends_is_waited_for(secops: Command, app_db: Database) -> None:
+    waits = (
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE application_name LIKE 'secops/%' AND wait_event_type = 'Lock'"
+    )
+
     def hold() -> None:
-        with holding(app_db, "SELECT count(*) FROM users"):
-            time.sleep(3)
+        with holding(app_db, "SELECT count(*) FROM users"), app_db.connect() as look:
+            deadline = time.monotonic() + 60
+            while look.execute(waits).fetchone() == (0,):
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            time.sleep(2)
 
     with ThreadPoolExecutor(1) as pool:
         held = pool.submit(hold)
