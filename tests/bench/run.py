@@ -3,7 +3,7 @@
 Not a test: nothing fails because a machine is slow. Servers are private and durable (``fsync`` on), of the
 installed major where there is one. The last figures stand in ``docs/benchmarks.md``.
 
-Usage: ``python tests/bench/run.py [--only startup,reports,prune,import] [--events 10000000]``
+Usage: ``python tests/bench/run.py [--only startup,reports,prune,import,partition] [--events 10000000]``
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench import imports, prune, reports, startup
+from bench import imports, partition, prune, reports, startup
 from bench.measure import Section
 from support.servers import Server, embedded_binaries, installed_binaries
 
@@ -40,9 +40,10 @@ def main() -> None:
         "reports": reports.measure,
         "prune": prune.measure,
         "import": imports.measure,
+        "partition": partition.measure,
     }
     parser.add_argument("--only", default=",".join(sections), help="sections, with commas")
-    parser.add_argument("--events", type=int, default=10_000_000, help="rows for the reports")
+    parser.add_argument("--events", type=int, default=10_000_000, help="rows for reports and partitions")
     parser.add_argument("--tokens", type=int, default=3_000_000, help="rows for the prune")
     parser.add_argument("--import-events", type=int, default=500_000, help="rows for the import")
     parser.add_argument("--runs", type=int, default=15, help="runs of each command")

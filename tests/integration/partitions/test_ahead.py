@@ -82,7 +82,7 @@ def test_beside_an_open_reader_and_writer_nobody_waits(
         assert time.monotonic() - begun < 20
     # PARTITION OF would lock the whole against every reader, and have waited for this one.
     assert not any("PARTITION OF" in each for each in done.json()["sql"])
-    assert reach(partitioned) >= 6
+    assert (reach(partitioned) or 0) >= 6
 
 
 def test_a_dry_run_shows_what_runs_and_changes_nothing(

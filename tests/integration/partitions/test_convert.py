@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import pytest
 
@@ -323,3 +325,40 @@ def test_a_table_that_was_changed_meanwhile_is_made_ready_anew(
     assert hardened.value(
         "SELECT indisvalid FROM pg_index WHERE indexrelid = 'by_tenant'::regclass"
     )
+
+
+def test_an_import_takes_each_event_once_before_and_after(
+    process: Command, hardened: Database
+) -> None:
+    file = process.home / "events.jsonl"
+    lines = []
+    for number in range(60):
+        line: dict[str, object] = {"event_type": "login_failed", "email": f"p{number}@example.com"}
+        if number % 3 != 1:
+            line["id"] = str(UUID(int=number + 1))
+        if number % 3 != 2:
+            line["created_at"] = f"2026-0{number % 9 + 1}-03T10:00:00Z"
+        lines.append(json.dumps(line))
+    file.write_text("\n".join(lines) + "\n")
+    on = process.on(hardened)
+    words = ("import", "events", str(file), "--json")
+    done = on(*words)
+    assert done.code == 0, done.err
+    assert done.json()["changed"] == 60
+    rows = events(hardened)
+    converted(process, hardened)
+    again = on(*words)
+    assert again.code == 0, again.err
+    assert again.json()["changed"] == 0
+    assert events(hardened) == rows
+    # A file of its own, first on partitions, then on a plain table again.
+    other = process.home / "more.jsonl"
+    other.write_text(
+        file.read_text().replace("00000000-0000", "00000001-0000").replace("example", "elsewhere")
+    )
+    words = ("import", "events", str(other), "--json")
+    assert on(*words).json()["changed"] == 60
+    assert on(*words).json()["changed"] == 0
+    assert on("partition", "undo", "--yes").code == 0
+    assert on(*words).json()["changed"] == 0
+    assert sum(row[1] == "login_failed" for row in events(hardened)) == 120

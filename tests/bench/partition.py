@@ -1,0 +1,247 @@
+"""Turning a plain table of events into partitions beside an app, and letting go of a month.
+
+Beside the copy that one would write by hand: a partitioned table, INSERT ... SELECT, two renames, in one
+transaction and under one lock, for without that lock what the app writes meanwhile would be lost.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.events import fill
+from bench.measure import Section, milliseconds, tell
+from support.busy_app import App, at_work
+from support.databases import Command, Database, create_app
+from support.servers import Connection, Server
+
+RATE = 400.0
+SESSIONS = 8
+
+COPY = """
+BEGIN;
+LOCK TABLE security_events IN ACCESS EXCLUSIVE MODE;
+CREATE TABLE security_events_new (LIKE security_events INCLUDING DEFAULTS) PARTITION BY RANGE (created_at);
+ALTER TABLE security_events_new ADD PRIMARY KEY (id, created_at);
+{months}
+INSERT INTO security_events_new SELECT * FROM security_events;
+{indexes}
+ALTER TABLE security_events RENAME TO security_events_old;
+ALTER TABLE security_events_new RENAME TO security_events;
+COMMIT;
+ANALYZE security_events
+"""
+
+
+@dataclass
+class Held:
+    """How long somebody held the table against every reader."""
+
+    longest: float = 0.0
+
+
+@contextmanager
+def watching(database: Database) -> Iterator[Held]:
+    """Watch for ACCESS EXCLUSIVE locks on the table, every millisecond or two."""
+    held = Held()
+    over = threading.Event()
+    oid = database.value("SELECT 'security_events'::regclass::oid")
+
+    def look() -> None:
+        query = (
+            "SELECT EXISTS (SELECT FROM pg_locks WHERE granted AND mode = 'AccessExclusiveLock'"
+            f" AND relation = {oid})"
+        )
+        since: float | None = None
+        with database.connect() as conn:
+            while not over.wait(0.001):
+                now = time.perf_counter()
+                row = conn.execute(query.encode()).fetchone()
+                if row == (True,):
+                    since = since if since is not None else now
+                    held.longest = max(held.longest, time.perf_counter() - since)
+                else:
+                    since = None
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield held
+    finally:
+        over.set()
+        thread.join()
+
+
+@dataclass
+class Conversion:
+    """What a conversion cost."""
+
+    seconds: float
+    app: App
+    held: Held
+    wal: int
+
+
+def beside_the_app(database: Database, work: Callable[[], object]) -> Conversion:
+    """Convert beside an app, and see that no event is missing afterwards."""
+    before = database.value(
+        "SELECT count(*) FROM security_events WHERE ip_address <> '203.0.113.7'"
+    )
+    lsn = database.value("SELECT pg_current_wal_lsn()")
+    with watching(database) as held, at_work(database, sessions=SESSIONS, rate=RATE) as app:
+        time.sleep(3)
+        begun = time.perf_counter()
+        work()
+        seconds = time.perf_counter() - begun
+        time.sleep(3)
+    wal = int(database.value("SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), %s)", (lsn,)))
+    assert database.value(
+        "SELECT relkind = 'p' FROM pg_class WHERE oid = 'security_events'::regclass"
+    )
+    after = database.value("SELECT count(*) FROM security_events WHERE ip_address <> '203.0.113.7'")
+    written = database.value("SELECT count(*) FROM security_events WHERE ip_address = '203.0.113.7'"
+                             " AND created_at > now() - interval '1 hour' AND email ~ '^app'")  # fmt: skip
+    assert after == before, (before, after)
+    assert written >= len(app.written), (written, len(app.written))
+    return Conversion(seconds, app, held, wal)
+
+
+def by_copy(database: Database) -> None:
+    """Do it as one would by hand."""
+    with database.connect() as conn:
+        months = conn.execute(
+            """SELECT string_agg(format('CREATE TABLE security_events_%s PARTITION OF security_events_new'
+                                        ' FOR VALUES FROM (%L) TO (%L);',
+                                        to_char(m, 'YYYY_MM'), m, m + interval '1 month'), E'\\n')
+               FROM generate_series(date_trunc('month', now() - interval '100 days'),
+                                    now() + interval '3 months', '1 month') AS m"""
+        ).fetchone()
+        indexes = conn.execute(
+            """SELECT string_agg(format('CREATE INDEX ON security_events_new %s;',
+                                        substring(pg_get_indexdef(indexrelid) FROM 'USING.*')), E'\\n')
+               FROM pg_index WHERE indrelid = 'security_events'::regclass AND NOT indisprimary"""
+        ).fetchone()
+        assert months is not None
+        assert indexes is not None
+        for statement in COPY.format(months=months[0], indexes=indexes[0]).split(";\n"):
+            conn.execute(statement.encode())
+
+
+def built(server: Server, events: int) -> Database:
+    """Make a hardened database with events."""
+    database = Database(server, server.create())
+    create_app(database)
+    done = Command(Path(tempfile.mkdtemp(prefix="secops-bench-"))).on(database)("migrate", "--yes")
+    assert done.code == 0, done.err
+    with database.connect() as conn:
+        fill(conn, events)
+        conn.execute("CHECKPOINT")
+    return database
+
+
+def convert(database: Database) -> None:
+    """Do it as secops does."""
+    command = Command(Path(tempfile.mkdtemp(prefix="secops-bench-"))).on(database)
+    done = command("partition", "convert", "--yes", timeout=3600)
+    assert done.code == 0, done.err
+
+
+@dataclass
+class Gone:
+    """What removing a partition's rows cost."""
+
+    seconds: float
+    wal: int
+    given_back: int
+
+
+def remove(database: Database, *statements: str) -> Gone:
+    """Remove rows and see what that cost and gave back."""
+    with database.connect() as conn:
+        conn.execute("CHECKPOINT")
+        size, lsn = _measures(conn)
+        begun = time.perf_counter()
+        for statement in statements:
+            conn.execute(statement.encode())
+        seconds = time.perf_counter() - begun
+        wal = conn.execute("SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), %s)", (lsn,)).fetchone()
+        assert wal is not None
+        return Gone(seconds, int(str(wal[0])), int(str(size)) - int(str(_measures(conn)[0])))
+
+
+def _measures(conn: Connection) -> tuple[object, object]:
+    row = conn.execute(
+        "SELECT sum(pg_total_relation_size(oid))::bigint, pg_current_wal_lsn()"
+        " FROM pg_class WHERE relname ~ '^security_events' AND relkind = 'r'"
+    ).fetchone()
+    assert row is not None
+    return row[0], row[1]
+
+
+def measure(server: Server, options: argparse.Namespace) -> Section:
+    """Convert the same table both ways, and remove half as many rows both ways."""
+    total: int = options.events
+    section = Section(
+        "Partitions",
+        ("what", "by hand", "secops", "ratio"),
+        f"{total:,} events become partitions beside an app that inserts and reads {RATE:.0f} times a second in "
+        f"{SESSIONS} sessions; by hand that is a copy under one lock. Then the older half "
+        f"goes: by DELETE and VACUUM from a plain table, or as a partition of {total // 2:,} events by "
+        "DETACH CONCURRENTLY and DROP.",
+    )
+    tell(f"partitions: {total:,} events ...")
+    ours = built(server, total)
+    theirs, plain = (Database(server, server.create(ours.name)) for _ in range(2))
+    tell("  converting ...")
+    mine = beside_the_app(ours, lambda: convert(ours))
+    server.drop(ours.name)
+    tell("  copying ...")
+    copied = beside_the_app(theirs, lambda: by_copy(theirs))
+    server.drop(theirs.name)
+    for what, his, my in (
+        ("convert: failed statements of the app", len(copied.app.failed), len(mine.app.failed)),
+        ("convert: statements of the app", len(copied.app.took), len(mine.app.took)),
+    ):
+        section.add(what, f"{his:,}", f"{my:,}", "")
+    for what, his_, my_ in (
+        ("convert: longest statement of the app", copied.app.longest, mine.app.longest),
+        ("convert: longest exclusive lock", copied.held.longest, mine.held.longest),
+        ("convert: time in all", copied.seconds, mine.seconds),
+    ):
+        section.add(what, milliseconds(his_), milliseconds(my_), f"{my_ / his_:.4f}")
+    section.add("convert: WAL", *_sizes(copied.wal, mine.wal))
+
+    tell(f"partitions: removing {total // 2:,} events ...")
+    half = plain.value("SELECT now() - interval '45 days'")
+    by_delete = remove(
+        plain,
+        f"DELETE FROM security_events WHERE created_at < '{half.isoformat()}'",
+        "VACUUM security_events",
+    )
+    server.drop(plain.name)
+    dropped = built(server, total // 2)
+    convert(dropped)
+    by_drop = remove(
+        dropped,
+        "ALTER TABLE security_events DETACH PARTITION security_events_legacy CONCURRENTLY",
+        "DROP TABLE security_events_legacy",
+    )
+    server.drop(dropped.name)
+    section.add(
+        "remove: time", milliseconds(by_delete.seconds), milliseconds(by_drop.seconds),
+        f"{by_drop.seconds / by_delete.seconds:.4f}",
+    )  # fmt: skip
+    section.add("remove: WAL", *_sizes(by_delete.wal, by_drop.wal))
+    section.add("remove: disk given back", *_sizes(by_delete.given_back, by_drop.given_back))
+    return section
+
+
+def _sizes(theirs: int, ours: int) -> tuple[str, str, str]:
+    ratio = f"{ours / theirs:.4f}" if theirs else ""
+    return f"{theirs / 1e6:,.1f} MB", f"{ours / 1e6:,.1f} MB", ratio
