@@ -43,7 +43,9 @@ def main() -> None:
         "partition": partition.measure,
     }
     parser.add_argument("--only", default=",".join(sections), help="sections, with commas")
-    parser.add_argument("--events", type=int, default=10_000_000, help="rows for reports and partitions")
+    parser.add_argument(
+        "--events", type=int, default=10_000_000, help="rows for reports and partitions"
+    )
     parser.add_argument("--tokens", type=int, default=3_000_000, help="rows for the prune")
     parser.add_argument("--import-events", type=int, default=500_000, help="rows for the import")
     parser.add_argument("--runs", type=int, default=15, help="runs of each command")

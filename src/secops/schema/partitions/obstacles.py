@@ -374,7 +374,10 @@ def by_id_alone(conn: Connection) -> list[str]:
         view = sql.Identifier(str(place[0]), "pg_stat_statements")
         query = sql.SQL("SELECT count(*) FROM {} WHERE query ~* %s").format(view)
         # The extension may be made and not loaded, or not for this role to see.
-        with suppress(pg.ObjectNotInPrerequisiteState, pg.InsufficientPrivilege), conn.transaction():
+        with (
+            suppress(pg.ObjectNotInPrerequisiteState, pg.InsufficientPrivilege),
+            conn.transaction(),
+        ):
             row = conn.execute(query, (pattern,)).fetchone()
             if row is not None and row[0]:
                 found.append(f"{row[0]} statements that pg_stat_statements saw")
