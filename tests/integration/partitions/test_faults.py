@@ -274,6 +274,28 @@ def test_a_cutoff_that_is_far_is_kept(secops: Command, plain: Database) -> None:
     assert secops.on(plain)("partition", "status").code == 0
 
 
+def test_a_cutoff_that_comes_near_meanwhile_ends_what_takes_long(
+    process: Command, plain: Database
+) -> None:
+    """Somebody's maintenance keeps us from building; then it is no longer safe to go on."""
+    forgotten(plain, timedelta(hours=12, seconds=6))
+    with plain.connect() as other:
+        other.execute("BEGIN")
+        other.execute("LOCK TABLE security_events IN SHARE UPDATE EXCLUSIVE MODE")
+        running = process.on(plain).start(*CONVERT)
+        time.sleep(9)
+        assert running.poll() is None
+        other.execute("COMMIT")
+    _, err = running.communicate(timeout=60)
+    assert running.returncode == 0, err
+    bound = partitions(plain)["security_events_legacy"]
+    # Another was drawn, which is the beginning of a month.
+    assert bound.endswith("-01 00:00:00+00')")
+    released = "SELECT count(*) FROM security_events WHERE metadata ->> 'direction' = 'release'"
+    assert plain.value(released) == 1
+    assert loose_ends(plain) == []
+
+
 def test_a_cutoff_that_nobody_comes_back_to_is_given_up_by_cron(
     secops: Command, plain: Database
 ) -> None:

@@ -99,6 +99,14 @@ OBSTACLES = {
         "publication",
         "the publication everything would publish each partition",
     ),
+    "a subscription": (
+        """CREATE SUBSCRIPTION taken CONNECTION 'host=nowhere' PUBLICATION events
+               WITH (connect = false, slot_name = NONE);
+           INSERT INTO pg_subscription_rel
+               SELECT oid, 'security_events'::regclass, 'r', NULL FROM pg_subscription""",
+        "subscription",
+        "the subscription taken writes to it",
+    ),
     "a replica identity": (
         "ALTER TABLE security_events REPLICA IDENTITY FULL",
         "replica identity",
@@ -177,6 +185,9 @@ def test_an_obstacle_is_named_and_its_mend_removes_it(hardened: Database, case: 
     (found,) = in_the_way(hardened)
     assert found.kind == shown
     assert words in found.what
+    if case == "a subscription":  # belongs to the server, which would not let go of the database
+        hardened.execute("ALTER SUBSCRIPTION taken DISABLE; DROP SUBSCRIPTION taken")
+        assert in_the_way(hardened) == ()
     if found.mend.startswith(("--", "secops")):
         return
     for mend in found.mend.split(";  --")[0].split("; "):

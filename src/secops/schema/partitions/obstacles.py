@@ -101,6 +101,10 @@ _DEPENDENTS: Final = """
     WHERE NOT p.pubviaroot AND c.relkind = 'r'
       AND NOT EXISTS (SELECT FROM pg_publication_rel r WHERE r.prpubid = p.oid AND r.prrelid = c.oid)
     UNION ALL
+    SELECT 'subscription', s.subname::text, ''
+    FROM pg_subscription_rel r JOIN pg_subscription s ON s.oid = r.srsubid
+    WHERE r.srrelid = %(oid)s::oid
+    UNION ALL
     SELECT 'replica identity', relreplident::text, ''
     FROM pg_class WHERE oid = %(oid)s::oid AND relreplident <> 'd'
     UNION ALL
@@ -189,6 +193,11 @@ _WORDS: Final = {
         "publication",
         "the publication {who} would publish each partition as a table of its own",
         "ALTER PUBLICATION {quoted} SET (publish_via_partition_root = true);",
+    ),
+    "subscription": (
+        "subscription",
+        "the subscription {who} writes to it, by its number",
+        "-- Convert it where its events come from, or end the subscription {who}.",
     ),
     "replica identity": (
         "replica identity",
