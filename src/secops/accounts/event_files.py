@@ -247,7 +247,21 @@ def _no_constant(name: str) -> object:
     raise ValueError(f"{name} is no number")
 
 
-_decode: Final = json.JSONDecoder(parse_constant=_no_constant).decode
+_decoder: Final = json.JSONDecoder(parse_constant=_no_constant)
+_scan: Final = _decoder.scan_once  # type: ignore[attr-defined]  # the stubs leave it out
+_LINE_ENDS: Final = frozenset({"\n", "\r\n", ""})
+
+
+def _decode(text: str) -> object:
+    """Read a line of JSON; ValueError where it is none.
+
+    JSONDecoder.decode looks for blanks before and behind it first, which nearly no line has.
+    """
+    try:
+        given, end = _scan(text, 0)
+    except StopIteration:
+        return _decoder.decode(text)
+    return given if text[end:] in _LINE_ENDS else _decoder.decode(text)
 
 
 def _said(error: ValueError) -> str:

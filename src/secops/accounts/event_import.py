@@ -126,22 +126,22 @@ class Reading:
 
     def batches(self) -> Iterator[Batch]:
         """Give the events, :data:`BATCH` at a time."""
-        batch = Batch()
-        extra = self.rows.extra_to_metadata
+        batch, make = Batch(), self.rows.row
         before = 0
-        for line in self.source.lines(extra=extra):
+        for line in self.source.lines(extra=self.rows.extra_to_metadata):
             if line.given is None:
                 self._rejected(line, line.reason)
                 continue
             try:
-                number, row = self.rows.row(line.given, plain=line.plain)
+                key, row = make(line.given, plain=line.plain)
             except Unfit as why:
                 self._rejected(line, str(why))
                 continue
-            batch.ids.append(number)
+            batch.ids.append(key)
             batch.rows.append(row)
-            batch.first = batch.first or line.number
             batch.last = line.number
+            if not batch.first:
+                batch.first = line.number
             if len(batch.rows) == BATCH:
                 batch.bytes, before = self.source.position - before, self.source.position
                 yield self._counted(batch)
