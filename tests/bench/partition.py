@@ -23,6 +23,8 @@ from support.servers import Connection, Server
 
 RATE = 400.0
 SESSIONS = 8
+QUIET = 10.0
+"""Seconds for which the app works before anything else happens."""
 
 COPY = """
 BEGIN;
@@ -41,14 +43,14 @@ ANALYZE security_events
 
 @dataclass
 class Held:
-    """How long somebody held the table against every reader."""
+    """How long somebody held the table against every reader, at most: between the looks around it."""
 
     longest: float = 0.0
 
 
 @contextmanager
 def watching(database: Database) -> Iterator[Held]:
-    """Watch for ACCESS EXCLUSIVE locks on the table, every millisecond or two."""
+    """Look for ACCESS EXCLUSIVE locks on the table, every millisecond or so."""
     held = Held()
     over = threading.Event()
     oid = database.value("SELECT 'security_events'::regclass::oid")
@@ -58,16 +60,17 @@ def watching(database: Database) -> Iterator[Held]:
             "SELECT EXISTS (SELECT FROM pg_locks WHERE granted AND mode = 'AccessExclusiveLock'"
             f" AND relation = {oid})"
         )
-        since: float | None = None
+        free, seen = time.perf_counter(), False
         with database.connect() as conn:
-            while not over.wait(0.001):
-                now = time.perf_counter()
+            while not over.wait(0.0005):
+                begun = time.perf_counter()
                 row = conn.execute(query.encode()).fetchone()
                 if row == (True,):
-                    since = since if since is not None else now
-                    held.longest = max(held.longest, time.perf_counter() - since)
-                else:
-                    since = None
+                    seen = True
+                    continue
+                if seen:
+                    held.longest = max(held.longest, time.perf_counter() - free)
+                free, seen = begun, False
 
     thread = threading.Thread(target=look)
     thread.start()
@@ -86,6 +89,7 @@ class Conversion:
     app: App
     held: Held
     wal: int
+    quiet: float
 
 
 def beside_the_app(database: Database, work: Callable[[], object]) -> Conversion:
@@ -95,7 +99,8 @@ def beside_the_app(database: Database, work: Callable[[], object]) -> Conversion
     )
     lsn = database.value("SELECT pg_current_wal_lsn()")
     with watching(database) as held, at_work(database, sessions=SESSIONS, rate=RATE) as app:
-        time.sleep(3)
+        time.sleep(QUIET)
+        quiet = app.longest
         begun = time.perf_counter()
         work()
         seconds = time.perf_counter() - begun
@@ -109,7 +114,7 @@ def beside_the_app(database: Database, work: Callable[[], object]) -> Conversion
                              " AND created_at > now() - interval '1 hour' AND email ~ '^app'")  # fmt: skip
     assert after == before, (before, after)
     assert written >= len(app.written), (written, len(app.written))
-    return Conversion(seconds, app, held, wal)
+    return Conversion(seconds, app, held, wal, quiet)
 
 
 def by_copy(database: Database) -> None:
@@ -210,6 +215,7 @@ def measure(server: Server, options: argparse.Namespace) -> Section:
     ):
         section.add(what, f"{his:,}", f"{my:,}", "")
     for what, his_, my_ in (
+        ("before: longest statement of the app", copied.quiet, mine.quiet),
         ("convert: longest statement of the app", copied.app.longest, mine.app.longest),
         ("convert: longest exclusive lock", copied.held.longest, mine.held.longest),
         ("convert: time in all", copied.seconds, mine.seconds),
