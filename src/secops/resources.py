@@ -1,4 +1,4 @@
-"""Where the files that ship with secops are: migrations, queries.
+"""Where the files that ship with secops are: migrations, queries, profiles.
 
 They stand at the top of the source tree, where people look for them; a built wheel carries them in
 ``secops/_data``.
@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 _PACKAGE: Final = Path(__file__).resolve().parent
 
-Shipped = Literal["migrations", "queries"]
+Shipped = Literal["migrations", "queries", "profiles"]
 
 
 def shipped(name: Shipped) -> Path:

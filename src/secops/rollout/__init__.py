@@ -1,0 +1,1 @@
+"""Profiles of environment variables moved in stages, gated, and undone exactly."""

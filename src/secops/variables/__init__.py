@@ -1,0 +1,1 @@
+"""The environment variables of the login layer: names, types, canonical forms, bounds, strictness."""
