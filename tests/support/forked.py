@@ -23,7 +23,7 @@ Hook = Callable[[int, "psycopg.Connection[Any]", str], None]
 def _warm() -> None:
     """Import before the first fork what each child would import again."""
     for name in (
-        "secops.cli.tree", "secops.cli.migrate", "secops.schema.migrate", "secops.schema.ledger",
+        "secops.cli.tree", "secops.cli.migrate.group", "secops.schema.migrate", "secops.schema.ledger",
         "sqlalchemy.dialects.postgresql.psycopg", "alembic.ddl.postgresql",
         "secops.output.as_table", "secops.output.as_json", "secops.output.outcome",
     ):  # fmt: skip

@@ -43,7 +43,7 @@ COMMANDS: Final = (
     Entry("doctor", "doctor", "Say what works, what does not, and how to mend it.", _START),
     Entry(
         "migrate",
-        "migrate",
+        "migrate.group",
         "Bring the database to what the plan needs, without downtime.",
         _MIGRATE,
     ),

@@ -27,10 +27,13 @@ def test_each_help_teaches_by_an_example(entry: Entry) -> None:
 
 def test_no_command_module_is_forgotten() -> None:
     folder = Path(inspect.getfile(secops.cli)).parent
+    names = (
+        ".".join(path.relative_to(folder).with_suffix("").parts) for path in folder.rglob("*.py")
+    )
     with_command = {
-        path.stem
-        for path in folder.glob("*.py")
-        if hasattr(import_module(f"secops.cli.{path.stem}"), "command") and path.stem != "command"
+        name
+        for name in names
+        if name != "command" and hasattr(import_module(f"secops.cli.{name}"), "command")
     }
     assert with_command == {entry.module for entry in COMMANDS}
 

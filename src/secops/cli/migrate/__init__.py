@@ -1,0 +1,1 @@
+"""``secops migrate`` and its sub-commands."""

@@ -1,0 +1,56 @@
+"""``secops migrate status`` and ``secops migrate check``: what is applied, and whether it still is."""
+
+from __future__ import annotations
+
+from secops.cli.command import Run
+from secops.errors import Findings
+
+
+def status(run: Run) -> None:
+    r"""Say which versions are applied and which are pending.
+
+    \b
+    Example:
+      secops migrate status
+    """
+    from secops.schema.migrate import opened
+    from secops.schema.versions import versions
+
+    with opened(run.settings, changing=False) as migration:
+        plan = migration.look()
+    pending = {version.revision for version in plan.pending}
+    rows = []
+    for version in versions():
+        steps = [each for each in plan.steps if each.revision == version.revision]
+        missing = [each for each in steps if each.finding.state != "done"]
+        applied = "drifted" if missing else "applied"
+        state = "pending" if version.revision in pending else applied
+        rows.append((version.revision, version.title, state, len(steps) - len(missing), len(steps)))
+    run.output.rows(("revision", "title", "state", "steps_done", "steps"), rows)
+
+
+def check(run: Run) -> None:
+    r"""Exit 3 when something is pending, or when the schema was changed since (drift).
+
+    \b
+    Example:
+      secops migrate check || echo "run secops migrate"
+    """
+    from secops.schema.migrate import opened
+
+    with opened(run.settings, changing=False) as migration:
+        plan = migration.look()
+    run.output.rows(
+        ("revision", "step", "state", "difference"),
+        (
+            (each.revision, each.step.title, str(each.finding.state), each.finding.difference)
+            for each in plan.open
+        ),
+        empty="Everything is applied, and nothing has changed since.",
+    )
+    if not plan.nothing_to_do:
+        drifted = f", {len(plan.drifted)} steps drifted" if plan.drifted else ""
+        raise Findings(
+            f"{len(plan.pending)} migrations are pending{drifted}.",
+            hint="`secops migrate plan` shows what would run, `secops migrate` runs it.",
+        )
