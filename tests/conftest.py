@@ -10,6 +10,7 @@ import hypothesis
 import pytest
 
 from support.databases import Command, Database, create_app
+from support.forked import Forked
 from support.servers import Server, majors
 
 _SERVERS: dict[str, Server] = {}
@@ -47,11 +48,21 @@ def server(request: pytest.FixtureRequest) -> Server:
 
 
 @pytest.fixture
-def secops(tmp_path: Path) -> Command:
-    """The real command, without a database; ``secops.on(database)`` gives it one."""
+def secops(request: pytest.FixtureRequest, tmp_path: Path) -> Command:
+    """The command, without a database; ``secops.on(database)`` gives it one.
+
+    It runs in a fork of this process, at a tenth of what a start costs, or in a process of its own where
+    the test is marked ``own_process``: what is tested is the process itself, or threads call it.
+    """
     home = tmp_path / "home"
     home.mkdir()
-    return Command(home)
+    return (Command if request.node.get_closest_marker("own_process") else Forked)(home)
+
+
+@pytest.fixture
+def process(secops: Command) -> Command:
+    """The command in a process of its own, for the part of a test that needs one."""
+    return Command(secops.home, secops.env)
 
 
 def _from(server: Server, template: str) -> Iterator[Database]:

@@ -10,6 +10,8 @@ import pytest
 from secops.cli.tree import COMMANDS
 from support.databases import Command, Database
 
+pytestmark = pytest.mark.own_process
+
 
 def test_without_arguments_help_is_shown_and_it_is_no_error(secops: Command) -> None:
     shown = secops()

@@ -20,6 +20,8 @@ from support import poolers
 from support.databases import Command, Database, Result
 from support.servers import Server
 
+pytestmark = pytest.mark.own_process
+
 CANARY = "c4n4ry-7f3a"
 NOWHERE = f"postgresql://u:{CANARY}@127.0.0.1:1/d"
 REASON = ("--reason", "drill-8841")

@@ -10,6 +10,8 @@ import pytest
 
 from support.databases import Command, Database
 
+pytestmark = pytest.mark.own_process
+
 HEAVY = ("sqlalchemy", "alembic", "jinja2", "fastapi", "pydantic", "rich", "tabulate", "yaml")
 
 # The command's own exit is caught, then what it had imported is told on the last line.
@@ -67,11 +69,29 @@ def test_help_needs_no_database_and_imports_nothing_heavy(
     assert not modules & {*HEAVY, "psycopg"}
 
 
-def test_unlocking_a_user_imports_only_what_it_needs(secops: Command, hardened: Database) -> None:
-    code, modules = run(
-        secops.on(hardened), "unlock", "user", "alice@example.com", "--reason", "asked by phone"
+@pytest.mark.parametrize("server", ["pg18"], indirect=True, scope="session")
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("unlock", "user", "alice@example.com"),
+        ("lock", "user", "alice@example.com", "--for", "2h"),
+        ("revoke", "sessions", "--user", "alice@example.com"),
+    ],
+)
+def test_a_change_of_one_account_imports_only_what_it_needs(
+    secops: Command, hardened: Database, words: tuple[str, ...]
+) -> None:
+    hardened.execute(
+        """WITH alice AS (
+               UPDATE users SET failed_login_attempts = 5, locked_until = now() + interval '1 hour'
+               WHERE email = 'alice@example.com' RETURNING id)
+           INSERT INTO refresh_tokens (user_id, token_hash, expires_at)
+           SELECT id, 'a hash', now() + interval '7 days' FROM alice"""
     )
+    code, modules = run(secops.on(hardened), *words, "--reason", "asked by phone")
     assert code == 0
+    deeds = "SELECT count(*) FROM security_events WHERE event_category = 'operator'"
+    assert hardened.value(deeds) > 0
     assert "psycopg" in modules
     assert not modules & set(HEAVY)
 

@@ -13,6 +13,8 @@ import pytest
 import secops as package
 from support.databases import Command, Database
 
+pytestmark = pytest.mark.own_process
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

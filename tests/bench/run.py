@@ -1,7 +1,8 @@
 """``make bench``: what secops does, beside what a user would otherwise do, as ratios.
 
 Not a test: nothing fails because a machine is slow. Servers are private and durable (``fsync`` on), of the
-installed major where there is one. The last figures stand in ``docs/benchmarks.md``.
+installed major where there is one. The last figures stand in ``docs/benchmarks.md``, where each section that
+ran at its full size replaces what stood there under its title.
 
 Usage: ``python tests/bench/run.py [--only startup,reports,prune,import,partition] [--events 10000000]``
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import platform
+import re
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -26,8 +28,8 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
 INTRODUCTION = """\
 # Benchmarks
 
-What secops does beside what one would otherwise do, measured by `make bench` in one run on one machine.
-Read the ratios: absolute times wander with the machine.
+What secops does beside what one would otherwise do, measured by `make bench`; both sides of a line in one
+run on one machine. Read the ratios: absolute times wander with the machine.
 
 """
 
@@ -57,21 +59,28 @@ def main() -> None:
         )
     server = Server(installed_binaries() or embedded_binaries(), durable=True)
     try:
+        version = server.version()
         done = [sections[name](server, options) for name in sections if name in wanted]
     finally:
         server.destroy()
-    pages = [section.markdown() for section in done]
-    print("\n".join(pages))
-    full = set(wanted) == set(sections) and not any(
-        getattr(options, key) != parser.get_default(key)
+    print("\n".join(section.markdown() for section in done))
+    if all(
+        getattr(options, key) == parser.get_default(key)
         for key in ("events", "tokens", "import_events", "runs")
-    )
-    if full:
-        stamp = (
-            f"{datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}, {server.version()}"
-        )
-        PAGE.write_text(INTRODUCTION + f"Last run: {stamp}.\n\n" + "\n".join(pages))
+    ):
+        stamp = f"{datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}, {version}"
+        write(done, stamp)
         print(f"wrote {PAGE.name}")
+
+
+def write(done: list[Section], stamp: str) -> None:
+    """Put sections on the page, each in the place of the one with its title, new ones at the end."""
+    old = PAGE.read_text() if PAGE.exists() else ""
+    pages = {each.split("\n", 1)[0]: each for each in re.split(r"^## ", old, flags=re.M)[1:]}
+    for section in done:
+        page = f"{section.markdown().strip()}\n\nLast run: {stamp}.\n".removeprefix("## ")
+        pages[section.title] = page
+    PAGE.write_text(INTRODUCTION + "\n".join(f"## {each.strip()}\n" for each in pages.values()))
 
 
 if __name__ == "__main__":

@@ -175,6 +175,10 @@ def test_who_does_not_own_the_users_table_is_told_how_to_migrate(
         assert ("GRANT" in before.mend) is (owner == "app_owner")
         app_db.execute(before.mend)
         assert looked(users.owner, patient(app_db, "deploy")).status is Status.OK
+        kept = app_db.value(
+            "SELECT tableowner = 'app_owner' FROM pg_tables WHERE tablename = 'users'"
+        )
+        assert kept is (owner == "app_owner"), "the app's role loses its table"
     finally:
         app_db.execute("ALTER TABLE users OWNER TO postgres")
         app_db.execute("DROP OWNED BY app_owner, deploy; DROP ROLE app_owner, deploy")

@@ -14,6 +14,8 @@ import pytest
 from support.databases import Command, Database
 from support.servers import Server, free_port
 
+pytestmark = pytest.mark.own_process
+
 
 @pytest.fixture
 def replica(server: Server) -> Iterator[Server]:

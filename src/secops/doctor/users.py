@@ -49,18 +49,13 @@ def owner(patient: Patient) -> Result:
     if ours:
         return ok(f"{name}, as whom role {us} may act")
     who = sql.Identifier(str(us))
-    mends = [
-        f"-- Run `secops migrate` as {name}, or make {us} the owner where the app needs no other:",
-        sql.SQL("ALTER TABLE {} OWNER TO {};").format(users.table, who).as_string(),
-    ]
-    if not superuser:  # whom nobody should join
-        mends[0] = (
-            f"-- Run `secops migrate` as {name}, or let {us} act as it, or make {us} the owner:"
-        )
-        mends.insert(
-            1, sql.SQL("GRANT {} TO {};").format(sql.Identifier(str(name)), who).as_string()
-        )
-    mend = "\n".join(mends)
+    if superuser:  # whom nobody should join
+        comment = f"-- Run `secops migrate` as {name}, or make {us} the owner where the app needs no other:"
+        words = sql.SQL("ALTER TABLE {} OWNER TO {};").format(users.table, who)
+    else:  # the app keeps its table
+        comment = f"-- Run `secops migrate` as {name}, or let {us} act as it:"
+        words = sql.SQL("GRANT {} TO {};").format(sql.Identifier(str(name)), who)
+    mend = f"{comment}\n{words.as_string()}"
     evidence = f"{name}; role {us} may not change it"
     if complete:
         return warn(f"{evidence}, which only later migrations would need", mend)
