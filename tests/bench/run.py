@@ -76,7 +76,9 @@ def main() -> None:
 def write(done: list[Section], stamp: str) -> None:
     """Put sections on the page, each in the place of the one with its title, new ones at the end."""
     old = PAGE.read_text() if PAGE.exists() else ""
-    pages = {each.split("\n", 1)[0]: each for each in re.split(r"^## ", old, flags=re.M)[1:]}
+    pages = {
+        each.split("\n", 1)[0]: each for each in re.split(r"^## ", old, flags=re.MULTILINE)[1:]
+    }
     for section in done:
         page = f"{section.markdown().strip()}\n\nLast run: {stamp}.\n".removeprefix("## ")
         pages[section.title] = page
