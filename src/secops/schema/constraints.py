@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, LiteralString
 
 from psycopg import sql
 
-from secops.schema import catalogue
+from secops.schema import catalogue, effects
+from secops.schema.effects import Statement
 from secops.schema.steps import ABSENT, DONE, Finding, Lock, State, Step
 
 if TYPE_CHECKING:
@@ -23,33 +24,40 @@ def reference_users(schema: str, table: str, users: UsersTable) -> tuple[Step, S
     """
     name = f"{table}_user_id_fkey"
     owner = sql.Identifier(schema, table)
-    add = sql.SQL(
+    both = (schema, table), (users.schema, users.name)
+    adding = sql.SQL(
         "ALTER TABLE {} ADD CONSTRAINT {} FOREIGN KEY (user_id)\n"
         "    REFERENCES {} ({}) ON DELETE CASCADE NOT VALID"
-    ).format(owner, sql.Identifier(name), users.table, sql.Identifier(users.id))
+    )
+    add = Statement(
+        adding.format(owner, sql.Identifier(name), users.table, sql.Identifier(users.id)),
+        *effects.adds_foreign_key(*both),
+    )
 
-    def alter(verb: LiteralString, constraint: str) -> sql.Composed:
-        words = sql.SQL("ALTER TABLE {} {} CONSTRAINT {}")
-        return words.format(owner, sql.SQL(verb), sql.Identifier(constraint))
+    def drop(constraint: str) -> Statement:
+        return _alter(owner, "DROP", constraint, effects.drops_foreign_key(*both))
+
+    def validate(constraint: str) -> Statement:
+        return _alter(owner, "VALIDATE", constraint, effects.validates_foreign_key(*both))
 
     def probe_added(conn: Connection) -> Finding:
         found = catalogue.constraints(conn, schema, table)
         ours = _same(found, users)
         if ours is not None:
-            return Finding(State.DONE, undo=alter("DROP", ours.name))
+            return Finding(State.DONE, undo=drop(ours.name))
         for each in found:
             if each.kind == "f" and each.columns == ("user_id",):
                 return Finding(
                     State.DIFFERENT,
                     f"{schema}.{table}.user_id has {each.definition}, not ON DELETE CASCADE to "
                     f"{users.schema}.{users.name} ({users.id})",
-                    mend=alter("DROP", each.name).as_string(),
+                    mend=drop(each.name).as_string(),
                 )
             if each.name == name:
                 return Finding(
                     State.DIFFERENT,
                     f"the constraint {name} of {schema}.{table} is {each.definition}",
-                    mend=alter("DROP", name).as_string(),
+                    mend=drop(name).as_string(),
                 )
         return ABSENT
 
@@ -57,11 +65,7 @@ def reference_users(schema: str, table: str, users: UsersTable) -> tuple[Step, S
         found = _same(catalogue.constraints(conn, schema, table), users)
         if found is None:
             return ABSENT
-        return (
-            DONE
-            if found.validated
-            else Finding(State.ABSENT, instead=(alter("VALIDATE", found.name),))
-        )
+        return DONE if found.validated else Finding(State.ABSENT, instead=(validate(found.name),))
 
     return (
         Step(
@@ -69,15 +73,22 @@ def reference_users(schema: str, table: str, users: UsersTable) -> tuple[Step, S
             do=add,
             lock=Lock.SHORT,
             probe=probe_added,
-            undo=alter("DROP", name),
+            undo=drop(name),
         ),
         Step(
             title=f"Check that every row of {table} has its user",
-            do=alter("VALIDATE", name),
+            do=validate(name),
             lock=Lock.LONG,
             probe=probe_validated,
         ),
     )
+
+
+def _alter(
+    table: sql.Identifier, verb: LiteralString, constraint: str, does: effects.Effects
+) -> Statement:
+    words = sql.SQL("ALTER TABLE {} {} CONSTRAINT {}")
+    return Statement(words.format(table, sql.SQL(verb), sql.Identifier(constraint)), *does)
 
 
 def _same(found: list[catalogue.Constraint], users: UsersTable) -> catalogue.Constraint | None:
@@ -97,9 +108,12 @@ def release_users(schema: str, table: str, users: UsersTable) -> Step:
     """
     owner = sql.Identifier(schema, table)
 
-    def drop(names: list[str]) -> sql.Composed:
+    def drop(names: list[str]) -> Statement:
         lines = [sql.SQL("DROP CONSTRAINT {}").format(sql.Identifier(name)) for name in names]
-        return sql.SQL("ALTER TABLE {}\n    {}").format(owner, sql.SQL(",\n    ").join(lines))
+        return Statement(
+            sql.SQL("ALTER TABLE {}\n    {}").format(owner, sql.SQL(",\n    ").join(lines)),
+            *effects.drops_foreign_key((schema, table), (users.schema, users.name)),
+        )
 
     def probe(conn: Connection) -> Finding:
         names = [

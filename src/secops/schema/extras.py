@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, LiteralString
 
 from psycopg import sql
 
-from secops.schema import catalogue
+from secops.schema import catalogue, effects
+from secops.schema.effects import Statement, together
 from secops.schema.steps import ABSENT, DONE, Finding, Lock, State, Step
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def create_schema(name: str) -> Step:
 
     return Step(
         title=f"Create schema {name}",
-        do=sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(name)),
+        do=Statement(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(name))),
         lock=Lock.SHORT,
         probe=probe,
     )
@@ -42,8 +43,10 @@ def use_schema(schema: str, role: str) -> Step:
 
     return Step(
         title=f"Let {role} use schema {schema}",
-        do=sql.SQL("GRANT USAGE ON SCHEMA {} TO {}").format(
-            sql.Identifier(schema), sql.Identifier(role)
+        do=Statement(
+            sql.SQL("GRANT USAGE ON SCHEMA {} TO {}").format(
+                sql.Identifier(schema), sql.Identifier(role)
+            )
         ),
         lock=Lock.SHORT,
         probe=probe,
@@ -67,8 +70,10 @@ def use_table(schema: str, table: str, role: str) -> Step:
 
     return Step(
         title=f"Let {role} read and write {table}",
-        do=sql.SQL("GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE {} TO {}").format(
-            sql.Identifier(schema, table), sql.Identifier(role)
+        do=Statement(
+            sql.SQL("GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE {} TO {}").format(
+                sql.Identifier(schema, table), sql.Identifier(role)
+            )
         ),
         lock=Lock.SHORT,
         probe=probe,
@@ -83,16 +88,18 @@ def _owns_ours(conn: Connection, role: str) -> bool:
 
 def set_storage(schema: str, table: str, options: Mapping[LiteralString, LiteralString]) -> Step:
     """Set storage parameters of a table; one that somebody set already is theirs to choose."""
-    owner = sql.Identifier(schema, table)
 
-    def setting(name: sql.Identifier, absent: Iterable[LiteralString]) -> sql.Composed:
+    def setting(name: effects.Table, absent: Iterable[LiteralString]) -> Statement:
         pairs = [sql.SQL("{} = {}").format(sql.SQL(key), sql.SQL(options[key])) for key in absent]
-        return sql.SQL("ALTER TABLE {} SET ({})").format(name, sql.SQL(", ").join(pairs))
-
-    def resetting(name: sql.Identifier, present: Iterable[LiteralString]) -> sql.Composed:
-        return sql.SQL("ALTER TABLE {} RESET ({})").format(
-            name, sql.SQL(", ").join(map(sql.SQL, present))
+        words = sql.SQL("ALTER TABLE {} SET ({})")
+        return Statement(
+            words.format(sql.Identifier(*name), sql.SQL(", ").join(pairs)), effects.tunes(name)
         )
+
+    def resetting(name: effects.Table, present: Iterable[LiteralString]) -> Statement:
+        words = sql.SQL("ALTER TABLE {} RESET ({})")
+        listed = sql.SQL(", ").join(map(sql.SQL, present))
+        return Statement(words.format(sql.Identifier(*name), listed), effects.tunes(name))
 
     def probe(conn: Connection) -> Finding:
         # A partitioned table has no storage, and takes no parameters; its partitions do.
@@ -114,7 +121,7 @@ def set_storage(schema: str, table: str, options: Mapping[LiteralString, Literal
             return DONE if kind == "p" else ABSENT
         lacking, having = [], []
         for part_schema, part, there in rows:
-            name = sql.Identifier(str(part_schema), str(part))
+            name = (str(part_schema), str(part))
             absent = [key for key in options if key not in there]  # type: ignore[operator]  # text[]
             present = [key for key in options if key not in absent]
             lacking += [(name, absent)] if absent else []
@@ -123,7 +130,7 @@ def set_storage(schema: str, table: str, options: Mapping[LiteralString, Literal
             return Finding(
                 State.ABSENT, instead=tuple(setting(name, absent) for name, absent in lacking)
             )
-        undo = sql.SQL(";\n").join(having)
+        undo = together(having)
         if not lacking:
             return Finding(State.DONE, undo=undo)
         missing = sorted({key for _, absent in lacking for key in absent})
@@ -137,12 +144,12 @@ def set_storage(schema: str, table: str, options: Mapping[LiteralString, Literal
 
     return Step(
         title=f"Tune vacuum of {table}",
-        do=setting(owner, options),
+        do=setting((schema, table), options),
         # Nobody reads or writes behind this lock; a vacuum that is running gives way to it, but only
         # after deadlock_timeout, which a short lock timeout never reaches.
         lock=Lock.LONG,
         probe=probe,
-        undo=resetting(owner, options),
+        undo=resetting((schema, table), options),
     )
 
 
@@ -162,10 +169,10 @@ def create_function(
     )
     shown = f"{schema}.{name}({argument_type})"
 
-    def making(verb: LiteralString) -> sql.Composed:
-        return sql.SQL(
-            "{} FUNCTION {} RETURNS {}\n    LANGUAGE plpgsql {} AS $body${}$body$"
-        ).format(sql.SQL(verb), function, sql.SQL(returns), sql.SQL(attributes), sql.SQL(body))
+    def making(verb: LiteralString) -> Statement:
+        words = sql.SQL("{} FUNCTION {} RETURNS {}\n    LANGUAGE plpgsql {} AS $body${}$body$")
+        parts = map(sql.SQL, (returns, attributes, body))
+        return Statement(words.format(sql.SQL(verb), function, *parts))
 
     def probe(conn: Connection) -> Finding:
         row = conn.execute(
@@ -201,5 +208,5 @@ def create_function(
         do=making("CREATE"),
         lock=Lock.SHORT,
         probe=probe,
-        undo=sql.SQL("DROP FUNCTION {}").format(function),
+        undo=Statement(sql.SQL("DROP FUNCTION {}").format(function)),
     )

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final, LiteralString
 
 from psycopg import sql
 
-from secops.schema import catalogue
+from secops.schema import catalogue, effects
+from secops.schema.effects import Statement
 from secops.schema.naming import fitting
 from secops.schema.steps import ABSENT, DONE, Finding, Lock, State, Step
 
@@ -41,10 +42,15 @@ def create_index(
         accept: Definitions that serve as well under this name, for somebody made them before.
     """
     index = sql.Identifier(schema, name)
-    do = sql.SQL("CREATE INDEX CONCURRENTLY {} ON {} USING btree {}").format(
-        sql.Identifier(name), sql.Identifier(schema, table), sql.SQL(definition)
+    do = Statement(
+        sql.SQL("CREATE INDEX CONCURRENTLY {} ON {} USING btree {}").format(
+            sql.Identifier(name), sql.Identifier(schema, table), sql.SQL(definition)
+        ),
+        effects.builds_index((schema, table)),
     )
-    drop = sql.SQL("DROP INDEX CONCURRENTLY {}").format(index)
+    drop = Statement(
+        sql.SQL("DROP INDEX CONCURRENTLY {}").format(index), effects.drops_index((schema, table))
+    )
     served = {normal(f"btree {each}") for each in (definition, *accept)}
 
     def stranger(kind: str | None, found: catalogue.Index | None) -> Finding | None:
@@ -100,12 +106,14 @@ def _by_partition(
     index = sql.Identifier(schema, name)
     # Only what is defined as the whole becomes a part of it.
     shape = as_sql(definition if whole is None else whole.definition)
-    todo: list[tuple[sql.Composed, Lock]] = []
+    todo: list[tuple[Statement, Lock]] = []
     if whole is None:
         words = sql.SQL("CREATE INDEX {} ON ONLY {} USING {}")
-        todo.append((words.format(sql.Identifier(name), sql.Identifier(*table), shape), Lock.SHORT))
+        declaring = words.format(sql.Identifier(name), sql.Identifier(*table), shape)
+        todo.append((Statement(declaring, effects.declares_index(table)), Lock.SHORT))
     has = catalogue.attached(conn, schema, name)
-    for part in catalogue.partitions(conn, *table):
+    parts = catalogue.partitions(conn, *table)
+    for part in parts:
         if part in has:
             continue
         own = fitting(f"{part[1]}_{name}")
@@ -116,15 +124,17 @@ def _by_partition(
             return Finding(State.PARTIAL, building, building=True)
         if found is not None and not found.valid:
             drop = sql.SQL("DROP INDEX CONCURRENTLY {}").format(part_index)
-            todo.append((drop, Lock.LONG))
+            todo.append((Statement(drop, effects.drops_index(part)), Lock.LONG))
         if found is None or not found.valid:
             build = sql.SQL("CREATE INDEX CONCURRENTLY {} ON {} USING {}").format(
                 sql.Identifier(own), sql.Identifier(*part), shape
             )
-            todo.append((build, Lock.LONG))
+            todo.append((Statement(build, effects.builds_index(part)), Lock.LONG))
         attach = sql.SQL("ALTER INDEX {} ATTACH PARTITION {}").format(index, part_index)
-        todo.append((attach, Lock.SHORT))
-    undo = sql.SQL("DROP INDEX {}").format(index)
+        todo.append((Statement(attach, *effects.attaches_index(table, part)), Lock.SHORT))
+    undo = Statement(
+        sql.SQL("DROP INDEX {}").format(index), *effects.drops_whole_index(table, parts)
+    )
     if not todo:
         return Finding(State.DONE, undo=undo, undo_lock=Lock.SHORT)
     return Finding(

@@ -17,6 +17,8 @@ from secops.database.connection import Connection
 if TYPE_CHECKING:
     from psycopg import sql
 
+    from secops.schema.effects import Statement
+
 
 class State(enum.StrEnum):
     """What a probe found."""
@@ -71,9 +73,9 @@ class Finding:
     state: State
     difference: str = ""
     mend: str = ""
-    instead: tuple[sql.Composed, ...] = ()
+    instead: tuple[Statement, ...] = ()
     locks: tuple[Lock, ...] = ()
-    undo: sql.Composed | None = None
+    undo: Statement | None = None
     undo_lock: Lock | None = None
     losses: tuple[Loss, ...] | None = None
     building: bool = False
@@ -104,15 +106,15 @@ class Step:
     """
 
     title: str
-    do: sql.Composed
+    do: Statement
     lock: Lock
     probe: Probe
-    undo: sql.Composed | None = None
+    undo: Statement | None = None
     losses: tuple[Loss, ...] = ()
     busy: sql.Identifier | None = None
     event: Callable[[Connection], sql.Composed] | None = None
 
-    def statements(self, finding: Finding) -> tuple[sql.Composed, ...]:
+    def statements(self, finding: Finding) -> tuple[Statement, ...]:
         """Return the statements that are left to run after what the probe found."""
         if finding.state in {State.DONE, State.DIFFERENT}:
             return ()
@@ -122,7 +124,7 @@ class Step:
         """Return how each of :meth:`statements` may wait."""
         return finding.locks or (self.lock,) * len(self.statements(finding))
 
-    def undoing(self, finding: Finding) -> sql.Composed | None:
+    def undoing(self, finding: Finding) -> Statement | None:
         """Return the statement that undoes what the probe found, if anything is there to undo."""
         if finding.state is State.ABSENT:
             return None

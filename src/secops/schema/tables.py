@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final, LiteralString
 
 from psycopg import sql
 
-from secops.schema import catalogue
+from secops.schema import catalogue, effects
+from secops.schema.effects import Statement
 from secops.schema.steps import ABSENT, DONE, Finding, Lock, Loss, State, Step
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class Check:
 
     differences: tuple[tuple[str, str], ...] = ()
     """Pairs: in words, and SQL that would mend it."""
-    defaults: tuple[sql.Composed, ...] = ()
+    defaults: tuple[Statement, ...] = ()
     """ALTER COLUMN … SET DEFAULT, where a default is missing."""
 
 
@@ -108,7 +109,10 @@ def create_table(
         )
         for column in unique
     ]
-    do = sql.SQL("CREATE TABLE {} (\n    {}\n)").format(table, sql.SQL(",\n    ").join(lines))
+    do = Statement(
+        sql.SQL("CREATE TABLE {} (\n    {}\n)").format(table, sql.SQL(",\n    ").join(lines)),
+        effects.creates((schema, name)),
+    )
 
     def probe(conn: Connection) -> Finding:
         kind = catalogue.kind_of(conn, schema, name)
@@ -129,7 +133,7 @@ def create_table(
         do=do,
         lock=Lock.SHORT,
         probe=probe,
-        undo=sql.SQL("DROP TABLE {}").format(table),
+        undo=Statement(sql.SQL("DROP TABLE {}").format(table), effects.drops((schema, name))),
         losses=(Loss(f"rows of {name}", sql.SQL("SELECT count(*) FROM {}").format(table)),),
     )
 
@@ -138,13 +142,18 @@ def add_columns(schema: str, name: str, columns: Sequence[Column]) -> Step:
     """Add columns to a table that has rows, in one statement that rewrites nothing."""
     table = sql.Identifier(schema, name)
 
-    def adding(wanted: Iterable[Column]) -> sql.Composed:
-        lines = [sql.SQL("ADD COLUMN {}").format(column.declaration()) for column in wanted]
-        return sql.SQL("ALTER TABLE {}\n    {}").format(table, sql.SQL(",\n    ").join(lines))
+    def altering(lines: list[sql.Composed]) -> Statement:
+        return Statement(
+            sql.SQL("ALTER TABLE {}\n    {}").format(table, sql.SQL(",\n    ").join(lines)),
+            effects.alters((schema, name)),
+        )
 
-    def dropping(wanted: Iterable[Column]) -> sql.Composed:
-        lines = [sql.SQL("DROP COLUMN {}").format(sql.Identifier(each.name)) for each in wanted]
-        return sql.SQL("ALTER TABLE {}\n    {}").format(table, sql.SQL(",\n    ").join(lines))
+    def adding(wanted: Iterable[Column]) -> Statement:
+        return altering([sql.SQL("ADD COLUMN {}").format(each.declaration()) for each in wanted])
+
+    def dropping(wanted: Iterable[Column]) -> Statement:
+        words = sql.SQL("DROP COLUMN {}")
+        return altering([words.format(sql.Identifier(each.name)) for each in wanted])
 
     def probe(conn: Connection) -> Finding:
         there = catalogue.columns(conn, schema, name)
@@ -198,7 +207,7 @@ def _compare(
     there = catalogue.columns(conn, schema, name)
     table = sql.Identifier(schema, name).as_string()
     differences: list[tuple[str, str]] = []
-    defaults: list[sql.Composed] = []
+    defaults: list[Statement] = []
     for column in wanted:
         quoted = sql.Identifier(column.name)
         shown = f"{schema}.{name}.{column.name}"
@@ -222,11 +231,9 @@ def _compare(
         if column.default is None:
             continue
         if not found.filled:
-            defaults.append(
-                sql.SQL("ALTER TABLE {} ALTER COLUMN {} SET DEFAULT {}").format(
-                    sql.Identifier(schema, name), quoted, sql.SQL(column.default)
-                )
-            )
+            words = sql.SQL("ALTER TABLE {} ALTER COLUMN {} SET DEFAULT {}")
+            setting = words.format(sql.Identifier(schema, name), quoted, sql.SQL(column.default))
+            defaults.append(Statement(setting, effects.alters((schema, name))))
         elif not _same_default(column, found.default):
             differences.append(
                 (

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from secops.database.connection import Connection
+    from secops.schema.effects import Statement
     from secops.schema.site import Site
 
 VERSION_TABLE: Final = "alembic_version"
@@ -66,7 +67,7 @@ class Planned:
     finding: Finding
 
     @property
-    def statements(self) -> tuple[sql.Composed, ...]:
+    def statements(self) -> tuple[Statement, ...]:
         """What is left to run."""
         return self.step.statements(self.finding)
 

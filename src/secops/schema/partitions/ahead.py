@@ -63,7 +63,7 @@ def months_to_make(
         make_partition(
             layout,
             shape,
-            layout.events,
+            TABLE,
             span,
             names[span],
             options=options,

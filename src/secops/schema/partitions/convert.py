@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Final
 
 from psycopg import sql
 
-from secops.schema import catalogue, naming
+from secops.schema import catalogue, effects, naming
+from secops.schema.effects import Statement, together
 from secops.schema.indexes import as_sql
 from secops.schema.partitions import picture as pictures
 from secops.schema.partitions.making import (
@@ -25,7 +26,6 @@ from secops.schema.partitions.making import (
     literal,
     make_partition,
     names_for,
-    together,
     unique_index,
 )
 from secops.schema.partitions.months import FIRST, Span, missing, wanted
@@ -34,6 +34,7 @@ from secops.schema.partitions.shape import dressing
 from secops.schema.steps import ABSENT, DONE, Finding, Lock, State, Step
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
 
     from secops.database.connection import Connection
@@ -137,7 +138,6 @@ def conversion(
     """
     spans = ahead_of(cutoff, picture, months)
     names = Names(conn, shape, picture, spans)
-    shadow = sql.Identifier(shape.schema, names.shadow)
 
     def plain(conn: Connection) -> bool:
         return catalogue.kind_of(conn, layout.schema, TABLE) == "r"
@@ -148,14 +148,14 @@ def conversion(
         _make_shadow(layout, shape, names, spans),
         *(
             make_partition(
-                layout, shape, shadow, span, names.partitions[span], options=shape.options
+                layout, shape, names.shadow, span, names.partitions[span], options=shape.options
             )
             for span in spans
         ),
         _forbid(layout, cutoff),
         _prove(layout),
         _swap(layout, shape, names, cutoff, event),
-        analyze(layout),
+        analyze(layout, [names.legacy, *names.partitions.values()]),
     ]
 
 
@@ -209,8 +209,17 @@ def _make_shadow(layout: Layout, shape: Shape, names: Names, spans: list[Span]) 
     mark = f"{NULLABLE if shape.nullable else MARK}; made from {digest}"
     comment = sql.SQL("COMMENT ON CONSTRAINT {} ON {} IS {}")
     key = sql.Identifier(names.shadow_key)
-    do = together([*parts, comment.format(key, shadow, sql.Literal(mark))])
-    anew = together([sql.SQL("DROP TABLE {}").format(shadow), do])
+    do = together(
+        [*parts, comment.format(key, shadow, sql.Literal(mark))],
+        effects.reads((schema, shape.name)),
+        effects.creates((schema, names.shadow)),
+    )
+
+    def anew(parts: Iterable[effects.Table]) -> Statement:
+        return together(
+            [sql.SQL("DROP TABLE {}").format(shadow), do],
+            *(effects.drops(each) for each in parts),
+        )
 
     def probe(conn: Connection) -> Finding:
         there = pictures.look(conn, layout)
@@ -234,7 +243,7 @@ def _make_shadow(layout: Layout, shape: Shape, names: Names, spans: list[Span]) 
         return Finding(
             State.PARTIAL,
             f"{schema}.{names.shadow} was made from what {TABLE} was before",
-            instead=(anew,),
+            instead=(anew((each.schema, each.name) for each in already),),
         )
 
     return Step(title=f"Make a partitioned table like {TABLE}", do=do, lock=Lock.SHORT, probe=probe)
@@ -246,8 +255,11 @@ def _forbid(layout: Layout, cutoff: datetime) -> Step:
     adding = sql.SQL(
         "ADD CONSTRAINT {} CHECK (created_at IS NOT NULL AND created_at < {}) NOT VALID"
     ).format(name, literal(cutoff))
-    alter = sql.SQL("ALTER TABLE {} {}")
     dropping = sql.SQL("DROP CONSTRAINT {}").format(name)
+
+    def alter(what: sql.Composed) -> Statement:
+        words = sql.SQL("ALTER TABLE {} {}").format(layout.events, what)
+        return Statement(words, effects.alters((layout.schema, TABLE)))
 
     def probe(conn: Connection) -> Finding:
         there = pictures.look(conn, layout)
@@ -255,15 +267,13 @@ def _forbid(layout: Layout, cutoff: datetime) -> Step:
             return DONE
         if there.cutoff is None:
             return ABSENT
-        again = together(
-            [alter.format(layout.events, dropping), alter.format(layout.events, adding)]
-        )
+        again = together([alter(dropping), alter(adding)])
         words = f"the cutoff is {there.cutoff.at:%Y-%m-%d}, set by a run that did not end"
         return Finding(State.PARTIAL, words, instead=(again,))
 
     return Step(
         title=f"Let nothing in that is dated {cutoff:%Y-%m-%d} or later",
-        do=alter.format(layout.events, adding),
+        do=alter(adding),
         lock=Lock.SHORT,
         probe=probe,
         busy=layout.events,
@@ -280,8 +290,11 @@ def _prove(layout: Layout) -> Step:
 
     return Step(
         title="Prove that nothing is",
-        do=sql.SQL("ALTER TABLE {} VALIDATE CONSTRAINT {}").format(
-            layout.events, sql.Identifier(CHECK)
+        do=Statement(
+            sql.SQL("ALTER TABLE {} VALIDATE CONSTRAINT {}").format(
+                layout.events, sql.Identifier(CHECK)
+            ),
+            effects.validates_check((layout.schema, TABLE)),
         ),
         lock=Lock.LONG,
         probe=probe,
@@ -332,7 +345,12 @@ def _swap(layout: Layout, shape: Shape, names: Names, cutoff: datetime, event: E
 
     return Step(
         title="Put the partitioned table in its place",
-        do=together(parts),
+        do=together(
+            parts,
+            effects.locks((schema, TABLE)),
+            effects.alters((schema, TABLE)),
+            effects.alters((schema, names.shadow)),
+        ),
         lock=Lock.SHORT,
         probe=probe,
         busy=events,

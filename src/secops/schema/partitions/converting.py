@@ -85,7 +85,8 @@ class Converting(Partitioned):
         conn, layout = self._conn, self._layout
         there = pictures.look(conn, layout)
         if there.monthly:
-            steps = [*self._vain_keys(there), analyze(layout)]
+            parts = [each.name for each in there.partitions]
+            steps = [*self._vain_keys(there), analyze(layout, parts)]
             return Work(there, steps=self._planned(steps))
         at = there.cutoff.at if there.cutoff and not there.pressing else cutoff(there.now)
         obstacles = preflight.for_conversion(conn, self.site, there, at, pooled=self.pooled)

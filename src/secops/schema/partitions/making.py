@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from psycopg import sql
 
 from secops.database.connection import Connection
-from secops.schema import catalogue, naming
+from secops.schema import catalogue, effects, naming
+from secops.schema.effects import Statement, together
 from secops.schema.partitions import picture
 from secops.schema.partitions.months import FIRST, LAST, Span, later, month_of
 from secops.schema.partitions.picture import CHECK, TABLE
@@ -23,11 +24,6 @@ if TYPE_CHECKING:
 
 Event = Callable[[Connection], sql.Composed]
 """Returns the INSERT of the event that tells of a step."""
-
-
-def together(statements: Iterable[sql.Composable]) -> sql.Composed:
-    """Join statements to one message."""
-    return sql.SQL(";\n").join(statements)
 
 
 def literal(boundary: datetime) -> sql.Composable:
@@ -58,7 +54,7 @@ def names_for(
 def make_partition(
     layout: Layout,
     shape: Shape,
-    parent: sql.Identifier,
+    parent: str,
     span: Span,
     name: str,
     *,
@@ -73,20 +69,21 @@ def make_partition(
     Args:
         layout: The tables.
         shape: Whose owner, privileges and comments it gets.
-        parent: What it becomes a part of.
+        parent: What it becomes a part of, in the same schema.
         span: What it holds.
         name: Its name.
         options: Its storage parameters.
         event: Tells of it.
     """
     table = sql.Identifier(shape.schema, name)
-    made = sql.SQL("CREATE TABLE {} (LIKE {} INCLUDING ALL)").format(table, parent)
+    whole = sql.Identifier(shape.schema, parent)
+    made = sql.SQL("CREATE TABLE {} (LIKE {} INCLUDING ALL)").format(table, whole)
     if options:
         made += sql.SQL(" WITH ({})").format(parameters(options))
     if shape.tablespace is not None:
         made += sql.SQL(" TABLESPACE {}").format(sql.Identifier(shape.tablespace))
     attach = sql.SQL("ALTER TABLE {} ATTACH PARTITION {} FOR VALUES FROM ({}) TO ({})").format(
-        parent, table, literal(span.lower), literal(span.upper)
+        whole, table, literal(span.lower), literal(span.upper)
     )
 
     def probe(conn: Connection) -> Finding:
@@ -102,7 +99,11 @@ def make_partition(
 
     return Step(
         title=f"Make the partition {span}",
-        do=together([made, *dressing(shape, table), attach]),
+        do=together(
+            [made, *dressing(shape, table), attach],
+            effects.creates((shape.schema, name)),
+            effects.attaches((shape.schema, parent)),
+        ),
         lock=Lock.SHORT,
         probe=probe,
         event=event,
@@ -125,10 +126,16 @@ def unique_index(
         needed: Whether it still is: once it is a key it has served.
     """
     body = sql.SQL("USING btree ({})").format(sql.SQL(", ").join(map(sql.Identifier, columns)))
-    do = sql.SQL("CREATE UNIQUE INDEX CONCURRENTLY {} ON {} {}").format(
-        sql.Identifier(name), sql.Identifier(*table), body
+    do = Statement(
+        sql.SQL("CREATE UNIQUE INDEX CONCURRENTLY {} ON {} {}").format(
+            sql.Identifier(name), sql.Identifier(*table), body
+        ),
+        effects.builds_index(table),
     )
-    drop = sql.SQL("DROP INDEX CONCURRENTLY {}").format(sql.Identifier(table[0], name))
+    drop = Statement(
+        sql.SQL("DROP INDEX CONCURRENTLY {}").format(sql.Identifier(table[0], name)),
+        effects.drops_index(table),
+    )
 
     def probe(conn: Connection) -> Finding:
         if not needed(conn):
@@ -149,8 +156,9 @@ def unique_index(
     )
 
 
-def drop_index(schema: str, name: str) -> Step:
-    """Drop an index that a conversion, or its undoing, has built in vain."""
+def drop_index(table: tuple[str, str], name: str) -> Step:
+    """Drop an index that a conversion, or its undoing, has built on a table in vain."""
+    schema = table[0]
 
     def probe(conn: Connection) -> Finding:
         found = catalogue.index(conn, schema, name)
@@ -160,7 +168,10 @@ def drop_index(schema: str, name: str) -> Step:
 
     return Step(
         title=f"Drop the key {name}",
-        do=sql.SQL("DROP INDEX CONCURRENTLY {}").format(sql.Identifier(schema, name)),
+        do=Statement(
+            sql.SQL("DROP INDEX CONCURRENTLY {}").format(sql.Identifier(schema, name)),
+            effects.drops_index(table),
+        ),
         lock=Lock.LONG,
         probe=probe,
     )
@@ -174,8 +185,11 @@ def release_cutoff(layout: Layout, event: Event | None = None) -> Step:
 
     return Step(
         title="Give up the cutoff",
-        do=sql.SQL("ALTER TABLE {} DROP CONSTRAINT {}").format(
-            layout.events, sql.Identifier(CHECK)
+        do=Statement(
+            sql.SQL("ALTER TABLE {} DROP CONSTRAINT {}").format(
+                layout.events, sql.Identifier(CHECK)
+            ),
+            effects.alters((layout.schema, TABLE)),
         ),
         lock=Lock.SHORT,
         probe=probe,
@@ -184,8 +198,13 @@ def release_cutoff(layout: Layout, event: Event | None = None) -> Step:
     )
 
 
-def analyze(layout: Layout) -> Step:
-    """Gather statistics of the whole: autovacuum does so for each partition, never for all together."""
+def analyze(layout: Layout, parts: Iterable[str]) -> Step:
+    """Gather statistics of the whole: autovacuum does so for each partition, never for all together.
+
+    Args:
+        layout: The tables.
+        parts: What the partitions are called then.
+    """
 
     def probe(conn: Connection) -> Finding:
         row = conn.execute(
@@ -198,7 +217,10 @@ def analyze(layout: Layout) -> Step:
 
     return Step(
         title=f"Gather statistics of {TABLE}",
-        do=sql.SQL("ANALYZE {}").format(layout.events),
+        do=Statement(
+            sql.SQL("ANALYZE {}").format(layout.events),
+            *effects.analyzes((layout.schema, TABLE), ((layout.schema, part) for part in parts)),
+        ),
         lock=Lock.LONG,
         probe=probe,
     )

@@ -117,7 +117,7 @@ class Partitioned(Workplace):
             if each.kind == "r" and not each.detaching:
                 key = key_of_an_earlier_run(read(self._conn, each.schema, each.name))
                 if key is not None:
-                    steps.append(drop_index(each.schema, key.name))
+                    steps.append(drop_index((each.schema, each.name), key.name))
         return steps
 
     def _do(self, runner: Runner, step: Step, limit: timedelta = timedelta(0)) -> None:

@@ -14,11 +14,12 @@ from psycopg import sql
 
 from secops.database.connection import transaction
 from secops.errors import Conflict
-from secops.schema import catalogue, naming
+from secops.schema import catalogue, effects, naming
+from secops.schema.effects import Statement, together
 from secops.schema.partitions import picture as pictures
 from secops.schema.partitions.convert import NULLABLE, SURPRISE, own_sequences
 from secops.schema.partitions.convert import key_of_an_earlier_run as new_key
-from secops.schema.partitions.making import drop_index, release_cutoff, together, unique_index
+from secops.schema.partitions.making import drop_index, release_cutoff, unique_index
 from secops.schema.partitions.picture import EMPTYING, LEGACY, MARK, TABLE
 from secops.schema.partitions.shape import granting, read
 from secops.schema.steps import ABSENT, DONE, Finding, Lock, Step
@@ -107,7 +108,10 @@ def finish_detaching(layout: Layout, partition: Partition) -> Step:
 
     return Step(
         title=f"Finish detaching {partition.name}",
-        do=sql.SQL("ALTER TABLE {} DETACH PARTITION {} FINALIZE").format(layout.events, name),
+        do=Statement(
+            sql.SQL("ALTER TABLE {} DETACH PARTITION {} FINALIZE").format(layout.events, name),
+            *effects.finishes_detaching((layout.schema, TABLE), (partition.schema, partition.name)),
+        ),
         lock=Lock.LONG,
         probe=probe,
     )
@@ -116,7 +120,7 @@ def finish_detaching(layout: Layout, partition: Partition) -> Step:
 def _carry(layout: Layout, parent: Shape, shape: Shape) -> Step:
     """Give the table to be what the whole has been given since: owner, privileges, comment."""
 
-    def statements(parent: Shape, shape: Shape) -> list[sql.Composed]:
+    def giving(parent: Shape, shape: Shape) -> Statement:
         table = shape.identifier
         found = []
         if parent.owner != shape.owner:
@@ -126,19 +130,17 @@ def _carry(layout: Layout, parent: Shape, shape: Shape) -> Step:
         if parent.comment != shape.comment:
             comment = sql.SQL("COMMENT ON TABLE {} IS {}")
             found.append(comment.format(table, sql.Literal(parent.comment)))
-        return found
+        return together(found, effects.alters((shape.schema, shape.name)))
 
     def probe(conn: Connection) -> Finding:
         if catalogue.kind_of(conn, layout.schema, TABLE) != "p":
             return DONE
-        left = statements(
-            read(conn, parent.schema, parent.name), read(conn, shape.schema, shape.name)
-        )
-        return Finding(ABSENT.state, instead=(together(left),)) if left else DONE
+        left = giving(read(conn, parent.schema, parent.name), read(conn, shape.schema, shape.name))
+        return Finding(ABSENT.state, instead=(left,)) if left.as_string() else DONE
 
     return Step(
         title=f"Give {shape.name} the privileges of the whole",
-        do=together(statements(parent, shape)),
+        do=giving(parent, shape),
         lock=Lock.SHORT,
         probe=probe,
     )
@@ -200,7 +202,12 @@ def _swap(
 
     return Step(
         title=f"Put {base.name} in the place of the whole",
-        do=together(parts),
+        do=together(
+            parts,
+            effects.locks((layout.schema, TABLE)),
+            effects.alters((base.schema, base.name)),
+            *(effects.alters((each.schema, each.name)) for each in others),
+        ),
         lock=Lock.SHORT,
         probe=probe,
         busy=events,
@@ -243,7 +250,9 @@ def drop_emptied(layout: Layout, partition: tuple[str, str], columns: Sequence[s
                 sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(name),
                 rest,
                 sql.SQL("DROP TABLE {}").format(name),
-            ]
+            ],
+            effects.locks(partition),
+            effects.writes((layout.schema, TABLE)),
         ),
         lock=Lock.SHORT,
         probe=probe,
@@ -349,20 +358,25 @@ def leftovers(layout: Layout, conn: Connection, picture: Picture, event: Event) 
     steps = []
     if picture.cutoff is not None:
         steps.append(release_cutoff(layout, event))
-    steps += [_drop_shadow(layout, name) for name in picture.shadows]
+    for name in picture.shadows:
+        parts = pictures.partitions_of(conn, layout.schema, name)
+        steps.append(_drop_shadow(layout, name, [(each.schema, each.name) for each in parts]))
     key = new_key(read(conn, layout.schema, TABLE))
     if key is not None:
-        steps.append(drop_index(layout.schema, key.name))
+        steps.append(drop_index((layout.schema, TABLE), key.name))
     return steps
 
 
-def _drop_shadow(layout: Layout, name: str) -> Step:
+def _drop_shadow(layout: Layout, name: str, parts: Sequence[effects.Table]) -> Step:
     def probe(conn: Connection) -> Finding:
         return ABSENT if name in pictures.look(conn, layout).shadows else DONE
 
     return Step(
         title=f"Drop the empty table {name}",
-        do=sql.SQL("DROP TABLE {}").format(sql.Identifier(layout.schema, name)),
+        do=Statement(
+            sql.SQL("DROP TABLE {}").format(sql.Identifier(layout.schema, name)),
+            *(effects.drops(each) for each in ((layout.schema, name), *parts)),
+        ),
         lock=Lock.SHORT,
         probe=probe,
     )
