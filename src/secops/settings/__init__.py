@@ -8,23 +8,36 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from secops.errors import ConfigurationError, UsageError
 from secops.settings.declared import DECLARED
 from secops.settings.file import CONFIG_NAME, choose, read
 from secops.settings.values import Declared, Origin, Secret, Value
 
+if TYPE_CHECKING:
+    from secops.documents import Document
+
 __all__ = ["CONFIG_NAME", "DECLARED", "Declared", "Origin", "Secret", "Settings", "Value", "load"]
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What is set, and where each value came from. Made by :func:`load`."""
+    """What is set, and where each value came from. Made by :func:`load`.
+
+    Attributes:
+        values: The settings by key.
+        origins: Where each came from.
+        config: The ``secops.yaml`` that was read, if one was.
+        environ: The environment that was read.
+        structured: What the file holds beside settings, by key: see ``declared.STRUCTURED``.
+    """
 
     values: Mapping[str, Value | Secret | None]
     origins: Mapping[str, Origin]
     config: Path | None = None
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+    structured: Mapping[str, Document] = field(default_factory=dict, repr=False)
 
     def text(self, key: str) -> str | None:
         """Return a setting that is text, or ``None`` where it is unset."""
@@ -98,14 +111,15 @@ def load(
     """
     environ = os.environ if environ is None else environ
     path = choose(config, environ, folder) if read_file else None
-    written = read(path) if path else {}
+    structured: dict[str, Document] = {}
+    written = read(path, structured) if path else {}
     values: dict[str, Value | Secret | None] = {}
     origins: dict[str, Origin] = {}
     for setting in DECLARED:
         text, origin = _pick(setting, flags or {}, environ, written, path)
         origins[setting.key] = origin
         values[setting.key] = setting.default if text is None else _value(setting, text, origin)
-    return Settings(values, origins, path, environ)
+    return Settings(values, origins, path, environ, structured)
 
 
 def _pick(

@@ -141,6 +141,14 @@ DECLARED: Final[tuple[Declared, ...]] = (
         "A folder with reports of your own (.sql files).",
     ),
     Declared(
+        "profiles",
+        ("SECOPS_PROFILES",),
+        _folder,
+        None,
+        "A folder with profiles, rollouts and variables of your own (.yaml files); "
+        "`profiles` beside secops.yaml where unset.",
+    ),
+    Declared(
         "operator",
         ("SECOPS_OPERATOR",),
         str,
@@ -247,5 +255,10 @@ DECLARED: Final[tuple[Declared, ...]] = (
         "A file with e-mail addresses or user ids, one a line, whose events are never deleted.",
     ),
 )
+
+STRUCTURED: Final = {
+    "targets": "The places where your services' environment variables live, by name; docs/targets.md."
+}
+"""What ``secops.yaml`` holds beside settings: mappings that are checked by who reads them."""
 
 BY_KEY: Final = {setting.key: setting for setting in DECLARED}

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from secops.errors import ConfigurationError
-from secops.settings.declared import BY_KEY
+from secops.settings.declared import BY_KEY, STRUCTURED
 
 if TYPE_CHECKING:
     from yaml import MappingNode, Node
+
+    from secops.documents import Document
 
 CONFIG_NAME: Final = "secops.yaml"
 
@@ -67,8 +69,12 @@ def _find(folder: Path | None) -> Path | None:
 _LOOKS: Final = "`secops init --print` shows what the file looks like."
 
 
-def read(path: Path) -> dict[str, tuple[str, int]]:
+def read(path: Path, structured: dict[str, Document]) -> dict[str, tuple[str, int]]:
     """Return each scalar of the file by its dotted key, with its line.
+
+    Args:
+        path: The file.
+        structured: Filled with what is no setting; see ``declared.STRUCTURED``.
 
     Raises:
         ConfigurationError: It cannot be read, is not YAML, or holds what no setting can be.
@@ -105,8 +111,32 @@ def read(path: Path) -> dict[str, tuple[str, int]]:
             f"{path}:1: the file must hold settings, one `key: value` a line.", hint=_LOOKS
         )
     found: dict[str, tuple[str, int]] = {}
-    _walk(path, root, "", found)
+    try:
+        _walk(path, _settings_of(path, root, structured), "", found)
+    except RecursionError:
+        raise ConfigurationError(f"{path} is nested too deeply.", hint=_LOOKS) from None
     return found
+
+
+def _settings_of(path: Path, root: MappingNode, structured: dict[str, Document]) -> MappingNode:
+    """Take what is no setting out of the file."""
+    import yaml  # noqa: PLC0415
+
+    left = []
+    for name, child in root.value:
+        key = str(name.value)
+        if key not in STRUCTURED:
+            left.append((name, child))
+            continue
+        from secops.documents import from_node  # noqa: PLC0415  only where the file holds any
+
+        if key in structured:
+            line = name.start_mark.line + 1
+            raise ConfigurationError(
+                f"{path}:{line}: {key} stands twice.", hint="Keep one of the two."
+            )
+        structured[key] = from_node(path, child, _LOOKS)
+    return yaml.MappingNode(root.tag, left, root.start_mark, root.end_mark)
 
 
 def _unquoted(found: re.Match[str]) -> str:
@@ -161,7 +191,8 @@ def _kind(node: Node) -> str:
 
 
 def _nearest(key: str, sections: set[str]) -> str:
-    near = difflib.get_close_matches(key, [*BY_KEY, *sections], n=1, cutoff=0.5)
+    known = [*BY_KEY, *STRUCTURED]
+    near = difflib.get_close_matches(key, [*known, *sections], n=1, cutoff=0.5)
     if near:
         return f"Did you mean {near[0]}?"
-    return "The settings are: " + ", ".join(BY_KEY) + "."
+    return "The settings are: " + ", ".join(known) + "."

@@ -10,6 +10,7 @@ import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Final, Protocol
 
 MARKER: Final = "SECOPS_ROLLOUT_ID"
@@ -202,8 +203,17 @@ class Target(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A target as ``secops.yaml`` describes it: its name, its kind, and the rest for the kind to read."""
+    """A target as ``secops.yaml`` describes it.
+
+    Attributes:
+        name: What it is called there.
+        kind: Which module it is.
+        options: The rest, for the kind to read: texts as they are written (numbers too), ``True`` and
+            ``False``, lists and mappings of these.
+        folder: The folder of ``secops.yaml``, to which paths are relative; ``None`` without a file.
+    """
 
     name: str
     kind: str
     options: Mapping[str, object] = field(default_factory=dict)
+    folder: Path | None = None
