@@ -73,11 +73,14 @@ class Surroundings:
         target: Where the service's variables live.
         settings: The settings of this run; the folder of the user's own queries and timeouts.
         conn: A connection in autocommit mode; ``None`` where there is no database or none answers.
+        probe: The address of the service's own health page, as the target's description has it (its
+            ``probe``), or nothing.
     """
 
     target: Target
     settings: Settings
     conn: Connection | None = None
+    probe: str = ""
 
 
 @dataclass(frozen=True, slots=True)
