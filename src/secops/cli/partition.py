@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from secops.cli import statements
 from secops.cli.command import Run
 from secops.cli.command import command as as_run
 from secops.cli.ddl import LockBudget, Told, budget, operation
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from secops.output.outcome import Outcome
     from secops.schema.partitions.picture import Partition, Picture
-    from secops.schema.partitions.place import Work
+    from secops.schema.partitions.place import Partitioned, Work
 
 _AHEAD: Final = 3
 _LONGEST: Final = 120
@@ -63,7 +64,7 @@ def _convert(run: Run, *, months: Months = _AHEAD, lock_budget: LockBudget = Non
         for warning in work.warnings:
             run.output.note(warning)
         if work.nothing_to_do or run.dry_run:
-            items, sql = _planned(work)
+            items, sql = _planned(place, work)
             run.finish(_converted(run, work, items, sql))
             return
         run.confirm(
@@ -79,11 +80,8 @@ def _convert(run: Run, *, months: Months = _AHEAD, lock_budget: LockBudget = Non
         run.finish(_converted(run, works[0], told.items, told.sql))
 
 
-def _planned(work: Work) -> tuple[list[dict[str, object]], list[str]]:
-    items: list[dict[str, object]] = [
-        {"step": each.step.title, "lock": str(lock)} for each in work.open for lock in each.locks
-    ]
-    return items, [sql.as_string() for each in work.open for sql in each.statements]
+def _planned(place: Partitioned, work: Work) -> tuple[list[dict[str, object]], list[str]]:
+    return statements.items(work.open, place.sizes(work.open)), statements.as_sql(work.open)
 
 
 def _converted(run: Run, work: Work, items: list[dict[str, object]], sql: list[str]) -> Outcome:
@@ -141,7 +139,7 @@ def _undo(run: Run, *, lock_budget: LockBudget = None) -> None:
         if work.obstacles:
             raise refusal("Undoing the partitions of security_events", work.obstacles)
         if work.nothing_to_do or run.dry_run:
-            items, sql = _planned(work)
+            items, sql = _planned(place, work)
             run.finish(_undone(run, work, items, sql, work.rows))
             return
         moving = f", moving {work.rows:,} rows out of {len(work.partitions)} partitions"
@@ -240,7 +238,7 @@ def _ahead(run: Run, *, months: Months = _AHEAD, lock_budget: LockBudget = None)
             items=[{"step": title} for title in made],
             summary=summary,
             undo="DROP TABLE of a partition that is empty" if made and not run.dry_run else "",
-            extra={"sql": _planned(work)[1]},
+            extra={"sql": statements.as_sql(work.open)},
         )
     )
 

@@ -60,6 +60,7 @@ class Effect:
         reads: How many times it reads all rows.
         sorts: How many indexes it builds of all rows.
         rewrites: Whether it writes all rows anew.
+        beside: Another table; while that is empty, this one is not read.
     """
 
     table: Table
@@ -68,6 +69,7 @@ class Effect:
     reads: int = 0
     sorts: int = 0
     rewrites: bool = False
+    beside: Table | None = None
 
     def with_(self, other: Effect) -> Effect:
         """Return what both together do to the table."""
@@ -78,6 +80,7 @@ class Effect:
             self.reads + other.reads,
             self.sorts + other.sorts,
             self.rewrites or other.rewrites,
+            self.beside or other.beside,
         )
 
 
@@ -158,7 +161,7 @@ def validates_foreign_key(table: Table, target: Table) -> Effects:
     """VALIDATE CONSTRAINT of a foreign key: one query joins both."""
     return (
         Effect(table, Mode.SHARE_UPDATE_EXCLUSIVE, reads=1),
-        Effect(target, Mode.ROW_SHARE, reads=1),
+        Effect(target, Mode.ROW_SHARE, reads=1, beside=table),
     )
 
 

@@ -11,19 +11,23 @@ from secops.database.locks import one_runner
 from secops.errors import ConfigurationError, Refused
 from secops.schema import catalogue
 from secops.schema.detect import detect
+from secops.schema.estimate import sizes
 from secops.schema.grants import missing
 from secops.schema.runner import Runner
 from secops.schema.site import Site, survey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from datetime import timedelta
 
     from secops.accounts.operations import Operation
     from secops.database.connection import Connection
     from secops.database.locks import Holder
     from secops.database.locks import Runner as Held
+    from secops.schema.effects import Table
+    from secops.schema.estimate import Size
     from secops.schema.runner import Observer
+    from secops.schema.versions import Planned
     from secops.settings import Settings
 
 TASK: Final = "migrate"
@@ -62,6 +66,17 @@ class Workplace:
             self._conn.execute("SET search_path = pg_catalog")
             self._conn.execute("SET TimeZone = 'UTC'")
             yield held
+
+    def sizes(self, planned: Iterable[Planned]) -> dict[Table, Size]:
+        """Return how large the tables are that the statements of a plan touch."""
+        touched = {
+            effect.table
+            for each in planned
+            for statement in each.statements
+            for effect in statement.effects
+        }
+        with transaction(self._conn, read_only=True, search_path="pg_catalog"):
+            return sizes(self._conn, touched)
 
     def _runner(self, held: Held, observer: Observer, budget: timedelta) -> Runner:
         return Runner(

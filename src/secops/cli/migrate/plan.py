@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import enum
-from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from secops.cli import statements
 from secops.cli.command import Run
 from secops.cli.migrate.shown import count, refuse_differences
 from secops.output import Format, Output
 
 if TYPE_CHECKING:
+    from secops.cli.statements import Sizes
     from secops.schema.versions import Plan, Planned
+    from secops.settings import Settings
 
 
 class PlanFormat(enum.StrEnum):
@@ -31,7 +33,11 @@ def plan(
         PlanFormat, typer.Option("--format", "-f", help="How to print.")
     ] = PlanFormat.TABLE,
 ) -> None:
-    r"""Print the exact SQL that would run, given what is there.
+    r"""Print the exact SQL that would run, given what is there, and what each statement does.
+
+    Of each statement it says which lock it takes on each table, foreign keys' targets included, what it
+    reads and rewrites, and about how long it takes without waiting for others' locks, from the tables'
+    sizes: between all data in memory and a slow disk.
 
     A short lock is one that the app waits behind: its statement runs in a transaction under a lock
     timeout, and is retried. A long one keeps nobody waiting.
@@ -40,39 +46,50 @@ def plan(
     Examples:
       secops migrate plan
       secops migrate plan --format sql > review.sql
+      secops migrate plan --json | jq '.steps[].statements[].tables[] | select(.waits != "nothing")'
     """
     from secops.schema.migrate import opened
 
     with opened(run.settings, changing=False) as migration:
         found = migration.look()
+        sizes = migration.sizes(found.steps)
     if how is PlanFormat.JSON:
         run.output = Output(Format.JSON, quiet=run.output.quiet)
     if how is PlanFormat.SQL and run.output.format is not Format.JSON:
-        run.output.document(None, _script(found, run.settings.span("lock_timeout")))
+        run.output.document(None, _script(found, sizes, run.settings))
     elif run.output.format is Format.JSON:
-        run.output.document(_as_json(found), ())
+        run.output.document(_as_json(found, sizes), ())
     else:
         run.output.rows(
-            ("revision", "step", "state", "lock", "sql"),
+            ("revision", "step", "state", "locks", "does", "takes", "sql"),
             (
-                (each.revision, each.step.title, str(each.finding.state), lock, sql)
+                (each.revision, each.step.title, str(each.finding.state), *facts)
                 for each in found.open
-                for sql, lock in _one_line(each)
+                for facts in _one_line(each, sizes)
             ),
             empty="Nothing to do: everything is applied.",
         )
     refuse_differences(found)
 
 
-def _one_line(each: Planned) -> list[tuple[str, str]]:
-    lines = [" ".join(statement.as_string().split()) for statement in each.statements]
-    pairs = [(line, str(lock)) for line, lock in zip(lines, each.locks, strict=True)]
-    return pairs or [(each.finding.difference, "")]
+def _one_line(each: Planned, sizes: Sizes) -> list[tuple[str, str, str, str]]:
+    lines = [
+        (
+            statements.locks(statement),
+            statements.work(statement, sizes),
+            statements.takes(statement, sizes),
+            " ".join(statement.as_string().split()),
+        )
+        for statement in each.statements
+    ]
+    return lines or [("", "", "", each.finding.difference)]
 
 
-def _script(plan: Plan, lock_timeout: timedelta) -> list[str]:
+def _script(plan: Plan, sizes: Sizes, settings: Settings) -> list[str]:
     """Return the plan as a script that psql would run, one line each."""
-    milliseconds = lock_timeout // timedelta(milliseconds=1)
+    from secops.schema.messages import message
+
+    timeout, budget = settings.span("lock_timeout"), settings.span("lock_budget")
     lines: list[str] = []
     titles = {version.revision: version.title for version in plan.pending}
     revision: str | None = None
@@ -94,19 +111,16 @@ def _script(plan: Plan, lock_timeout: timedelta) -> list[str]:
             if revision in titles:
                 lines += ["", f"-- {revision} {titles[revision]}"]
         for statement, lock in zip(each.statements, each.locks, strict=True):
-            text = f"{statement.as_string()};"
-            if lock == "short":
-                lines += ["", "BEGIN;", f"SET LOCAL lock_timeout = {milliseconds};"]
-                lines += [*text.split("\n"), "COMMIT;"]
-            else:
-                lines += ["", *text.split("\n")]
+            sent = message(each.step, statement, lock, timeout=timeout, budget=budget)
+            lines += ["", *statements.comments(statement, sizes)]
+            lines += f"{sent.as_string()};".split("\n")
         if each.finding.difference and not each.statements:
             lines += ["", *(f"-- {line}" for line in each.finding.difference.split("\n"))]
     record()
     return lines[1:] if lines else ["-- Nothing to do: everything is applied."]
 
 
-def _as_json(plan: Plan) -> dict[str, object]:
+def _as_json(plan: Plan, sizes: Sizes) -> dict[str, object]:
     return {
         "current": plan.current,
         "pending": [version.revision for version in plan.pending],
@@ -118,9 +132,10 @@ def _as_json(plan: Plan) -> dict[str, object]:
                 "state": str(each.finding.state),
                 "difference": each.finding.difference,
                 "mend": each.finding.mend,
-                "lock": str(each.step.lock),
-                "locks": [str(lock) for lock in each.locks],
-                "sql": [statement.as_string() for statement in each.statements],
+                "statements": [
+                    statements.as_json(statement, str(lock), sizes)
+                    for statement, lock in zip(each.statements, each.locks, strict=True)
+                ],
             }
             for each in plan.steps
         ],
