@@ -20,7 +20,7 @@ _STYLE: Final = """\
 @media (prefers-color-scheme: dark) { :root { --ink: #e6e6e6; --paper: #161616; --line: #3a3a3a;
   --head: #222; --critical: #ff8a80; --high: #ff9e95; --medium: #ffc857; --low: #6fd3e3; } }
 body { margin: 2rem; font: 15px/1.45 system-ui, sans-serif; color: var(--ink); background: var(--paper); }
-table { border-collapse: collapse; margin: 1.5rem 0; }
+table { border-collapse: collapse; margin: 1.5rem 0; } figure { margin: 1.5rem 0; }
 caption { text-align: left; font-weight: 600; font-size: 1.1rem; padding-bottom: .5rem; }
 th, td { border: 1px solid var(--line); padding: .3rem .6rem; text-align: left; vertical-align: top;
   overflow-wrap: anywhere; }
@@ -98,3 +98,7 @@ class Html:
     def document(self, value: object, lines: Iterable[str]) -> None:  # noqa: ARG002  the interface's
         """Print the lines with their layout."""
         self._write("<pre>\n" + "".join(f"{html_text(line)}\n" for line in lines) + "</pre>\n")
+
+    def figure(self, markup: str, title: str) -> None:
+        """Print a drawing that is markup already, every text in it inert."""
+        self._write(f"<figure>\n{markup}</figure>\n", title)

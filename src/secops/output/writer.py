@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from secops.errors import SecopsError
     from secops.output.late_progress import LateBar
     from secops.output.outcome import Outcome
+    from secops.output.plot import Plot
     from secops.output.progress import Progress
     from secops.output.renderer import Renderer
 
@@ -195,6 +196,32 @@ class Output:
         """
         with self._printing() as renderer:
             renderer.document(value, lines)
+
+    def plots(self, plots: Sequence[Plot]) -> None:
+        """Draw series: as text for people, as SVG in HTML, and their numbers in the other formats."""
+        if self.format is Format.CSV:
+            dots = (
+                (plot.title, dot.at, dot.value, dot.full, dot.weight)
+                for plot in plots
+                for dot in plot.dots
+            )
+            self.rows(("series", "at", "value", "counted", "weight"), dots)
+        elif self.format is Format.HTML:
+            from secops.output.as_html import Html
+            from secops.output.plot_svg import svg
+
+            with self._printing() as renderer:
+                assert isinstance(renderer, Html)
+                for plot in plots:
+                    renderer.figure(svg(plot), plot.title)
+        else:
+            from secops.output.plot_text import draw
+
+            unicode, width = self._out.unicode, self._out.width
+            lines: list[str] = []
+            for plot in plots:
+                lines += [*([""] if lines else []), *draw(plot, width, unicode=unicode)]
+            self.document([plot.as_dict() for plot in plots], lines)
 
     def line(self, text: str = "") -> None:
         """Print a line of text to stdout, in the formats for people only."""

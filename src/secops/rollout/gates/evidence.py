@@ -41,7 +41,7 @@ _LEAST_BLOCKS: Final = 8
 _STEP: Final = 0.06
 _LOWEST, _HIGHEST = 1e-6, 0.985
 # The shares that are looked for, as multiples of the baseline, even in their logarithm.
-_WORST: Final = 16.0
+_WORST: Final = 6.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +132,7 @@ def estimate(windows: Sequence[Counts], scales: Sequence[int] = (1, 12, 48)) -> 
             continue
         found = _inflation(blocks, share)
         if scale == scales[0]:
-            within = _dispersion(found, seen) + _uncertainty(blocks)
+            within = _dispersion(found, seen) + _uncertainty(blocks) / 2
         inflation = max(inflation, found)
     if seen > 1:
         within = max(within, _dispersion(inflation, seen))
