@@ -19,7 +19,8 @@ def normalise(text: str) -> str | None:
     """
     if not text or len(text) > LONGEST:
         return None
-    found = unicodedata.normalize("NFKC", text).strip().casefold()
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    found = unicodedata.normalize("NFKC", folded).strip()  # folding may leave what composes anew
     if not found or len(found) > LONGEST:
         return None
     # Control characters (NUL among them), lone surrogates, and what is not assigned.

@@ -22,6 +22,9 @@ _MODERN_LEAST: Final = 15
 _SCORE: Final = 3
 """Of zxcvbn's 0 to 4: more than 10^8 guesses."""
 
+_OWN: Final = 8
+"""Characters that a password with a person's own name in it must have besides."""
+
 _SPECIAL: Final = re.compile(r'[!@#$%^&*(),.?":{}|<>]')
 
 
@@ -87,7 +90,13 @@ class Policy:
         length = len(unicodedata.normalize("NFKC", password))
         if length < least:
             return [f"Password must be at least {least} characters"]
-        judged = zxcvbn(password[:100], [word for word in about if word])
+        known = [word for each in about for word in (each, *re.findall(r"\w{3,}", each))]
+        rest = password.casefold()
+        for word in sorted(known, key=len, reverse=True):
+            rest = rest.replace(word.casefold(), "")
+        if len(re.sub(r"\W", "", rest)) < _OWN and len(rest) < len(password):
+            return ["Password is made of your own name or address"]
+        judged = zxcvbn(password[:100], known)
         if int(judged.score) >= _SCORE:
             return []
         feedback = judged.feedback
