@@ -17,7 +17,7 @@ from pathlib import Path
 
 from bench.events import fill
 from bench.measure import Section, milliseconds, tell
-from support.busy_app import App, at_work
+from support.busy_app import App, at_work, quantile
 from support.databases import Command, Database, create_app
 from support.servers import Connection, Server
 
@@ -25,6 +25,8 @@ RATE = 400.0
 SESSIONS = 8
 QUIET = 10.0
 """Seconds for which the app works before anything else happens."""
+AFTER = 3.0
+"""Seconds for which it works on afterwards."""
 
 COPY = """
 BEGIN;
@@ -89,7 +91,18 @@ class Conversion:
     app: App
     held: Held
     wal: int
-    quiet: float
+    begun: float
+    ended: float
+
+    @property
+    def quiet(self) -> float:
+        """Seconds of the app's longest statement before anything happened."""
+        return max(self.app.between(0, self.begun))
+
+    @property
+    def beside(self) -> list[float]:
+        """Seconds of each of the app's statements from then on."""
+        return self.app.between(self.begun, self.ended + AFTER)
 
 
 def beside_the_app(database: Database, work: Callable[[], object]) -> Conversion:
@@ -100,11 +113,10 @@ def beside_the_app(database: Database, work: Callable[[], object]) -> Conversion
     lsn = database.value("SELECT pg_current_wal_lsn()")
     with watching(database) as held, at_work(database, sessions=SESSIONS, rate=RATE) as app:
         time.sleep(QUIET)
-        quiet = app.longest
-        begun = time.perf_counter()
+        begun = time.monotonic()
         work()
-        seconds = time.perf_counter() - begun
-        time.sleep(3)
+        ended = time.monotonic()
+        time.sleep(AFTER)
     wal = int(database.value("SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), %s)", (lsn,)))
     assert database.value(
         "SELECT relkind = 'p' FROM pg_class WHERE oid = 'security_events'::regclass"
@@ -114,7 +126,8 @@ def beside_the_app(database: Database, work: Callable[[], object]) -> Conversion
                              " AND created_at > now() - interval '1 hour' AND email ~ '^app'")  # fmt: skip
     assert after == before, (before, after)
     assert written >= len(app.written), (written, len(app.written))
-    return Conversion(seconds, app, held, wal, quiet)
+    tell(f"  the generator was late by {milliseconds(app.late)} at most")
+    return Conversion(ended - begun, app, held, wal, begun, ended)
 
 
 def by_copy(database: Database) -> None:
@@ -211,12 +224,17 @@ def measure(server: Server, options: argparse.Namespace) -> Section:
     server.drop(theirs.name)
     for what, his, my in (
         ("convert: failed statements of the app", len(copied.app.failed), len(mine.app.failed)),
-        ("convert: statements of the app", len(copied.app.took), len(mine.app.took)),
+        ("convert: statements of the app", len(copied.beside), len(mine.beside)),
     ):
         section.add(what, f"{his:,}", f"{my:,}", "")
     for what, his_, my_ in (
         ("before: longest statement of the app", copied.quiet, mine.quiet),
-        ("convert: longest statement of the app", copied.app.longest, mine.app.longest),
+        ("convert: longest statement of the app", max(copied.beside), max(mine.beside)),
+        (
+            "convert: 99.9 % of its statements within",
+            quantile(copied.beside, 0.999),
+            quantile(mine.beside, 0.999),
+        ),
         ("convert: longest exclusive lock", copied.held.longest, mine.held.longest),
         ("convert: time in all", copied.seconds, mine.seconds),
     ):

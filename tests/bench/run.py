@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument(
         "--events", type=int, default=10_000_000, help="rows for reports and partitions"
     )
-    parser.add_argument("--tokens", type=int, default=3_000_000, help="rows for the prune")
+    parser.add_argument("--tokens", type=int, default=4_000_000, help="rows for the prune")
     parser.add_argument("--import-events", type=int, default=500_000, help="rows for the import")
     parser.add_argument("--runs", type=int, default=15, help="runs of each command")
     options = parser.parse_args()

@@ -6,9 +6,11 @@ import importlib
 import os
 import sys
 import tempfile
+import threading
 import traceback
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,19 @@ from support.databases import Command, Database, Result
 
 Hook = Callable[[int, "psycopg.Connection[Any]", str], None]
 """Called before each statement, COMMITs and the like included: its number from 1, where it goes, its text."""
+
+_thread = threading.local()
+
+
+@contextmanager
+def unheard() -> Iterator[None]:
+    """Let this thread speak to the server without any hook's hearing it."""
+    before = getattr(_thread, "unheard", False)
+    _thread.unheard = True
+    try:
+        yield
+    finally:
+        _thread.unheard = before
 
 
 def _warm() -> None:
@@ -91,7 +106,10 @@ class Forked(Command):
                 _install(hook)
             from secops.cli.main import run
 
-            code = run(arguments)
+            try:
+                code = run(arguments)
+            except SystemExit as leaving:  # completion leaves so
+                code = leaving.code if isinstance(leaving.code, int) else 0
             sys.stdout.flush()
         except BaseException:  # noqa: BLE001  the child ends here, and says why
             traceback.print_exc()
@@ -106,16 +124,20 @@ def _install(hook: Hook) -> None:
     execute = psycopg.Cursor.execute
     command = psycopg.Connection._exec_command
 
-    def counting_execute(self: Any, query: Any, *args: Any, **kwargs: Any) -> Any:
+    def hear(conn: psycopg.Connection[Any], query: Any) -> None:
         nonlocal said
+        if getattr(_thread, "unheard", False):
+            return
         said += 1
-        hook(said, self.connection, _text(query))
+        with unheard():
+            hook(said, conn, _text(query))
+
+    def counting_execute(self: Any, query: Any, *args: Any, **kwargs: Any) -> Any:
+        hear(self.connection, query)
         return execute(self, query, *args, **kwargs)
 
     def counting_command(self: Any, query: Any, *args: Any, **kwargs: Any) -> Any:
-        nonlocal said
-        said += 1
-        hook(said, self, _text(query))
+        hear(self, query)
         return command(self, query, *args, **kwargs)
 
     psycopg.Cursor.execute = counting_execute  # type: ignore[method-assign]  # only in this child

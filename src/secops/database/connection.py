@@ -22,6 +22,7 @@ from secops.errors import (
     Busy,
     ConfigurationError,
     Conflict,
+    OutcomeUnknown,
     SecopsError,
     Unreachable,
 )
@@ -90,7 +91,31 @@ def transaction(
         lock_timeout: The longest wait for one lock; zero means no limit.
         statement_timeout: The longest that one statement may run; zero means no limit.
         search_path: Quoted schema names, or ``None`` to leave it.
+
+    Raises:
+        OutcomeUnknown: The connection was lost while the transaction was committed; not for a
+            read-only one, and not for one inside another, whose end is not decided there.
     """
+    outermost = conn.info.transaction_status is psycopg.pq.TransactionStatus.IDLE
+    committing = False
+    try:
+        with _limited(conn, read_only, lock_timeout, statement_timeout, search_path):
+            yield
+            committing = outermost and not read_only
+    except psycopg.OperationalError as error:
+        if committing and is_lost(error):
+            raise commit_unknown() from error
+        raise
+
+
+@contextmanager
+def _limited(
+    conn: Connection,
+    read_only: bool,
+    lock_timeout: timedelta,
+    statement_timeout: timedelta,
+    search_path: str | None,
+) -> Iterator[None]:
     with conn.transaction():
         if read_only:
             conn.execute("SET TRANSACTION READ ONLY")
@@ -103,6 +128,24 @@ def transaction(
             (_milliseconds(lock_timeout), _milliseconds(statement_timeout), search_path),
         )
         yield
+
+
+def is_lost(error: psycopg.Error) -> bool:
+    """Say whether an error means that the connection is gone, and what was under way is not known."""
+    return isinstance(error, pg.AdminShutdown | pg.CrashShutdown) or (
+        isinstance(error, psycopg.OperationalError) and error.sqlstate is None
+    )
+
+
+def commit_unknown(what: str = "a change was committed") -> OutcomeUnknown:
+    """Return the error for a connection that was lost while something was made final.
+
+    A server that ends a session while it commits may have committed: it says the same either way.
+    """
+    return OutcomeUnknown(
+        f"The connection to the database was lost while {what}, so whether it stands is not known.",
+        hint="Run the same command again: it finds out, and finishes what is left.",
+    )
 
 
 def _milliseconds(span: timedelta) -> str:

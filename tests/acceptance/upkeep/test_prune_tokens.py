@@ -7,13 +7,10 @@ import re
 import signal
 import subprocess
 import time
-from pathlib import Path
 
 import pytest
 
-from support import killing
 from support.databases import Command, Database
-from support.forked import Forked
 
 FILL = """
     INSERT INTO refresh_tokens (user_id, token_hash, expires_at)
@@ -209,49 +206,6 @@ def test_interrupted_it_says_what_stands_and_records_it(
     [event] = facts(hardened)
     assert (event["deleted"], event["complete"]) == (gone, False)
     assert hardened.value(DELETED) == gone
-
-
-def test_dead_before_any_statement_nothing_is_lost_and_nothing_unrecorded(
-    hardened: Database, tmp_path: Path
-) -> None:
-    run = Forked(tmp_path).on(hardened)
-    words = ("prune", "tokens", "--yes", "--batch", "40", "--pause", "0")
-    counter = tmp_path / "statements"
-    hardened.execute(FILL, (100,))
-    assert run(*words, hook=killing.list_into(counter)).code == 0
-    statements = len(counter.read_text().splitlines())
-    assert statements > 30
-    # Each place where it may die: every third on one major, others on the other.
-    offset = 1 + int(hardened.value("SHOW server_version_num")) // 10_000 % 3
-    for number in range(offset, statements + 1, 3):
-        hardened.execute("TRUNCATE refresh_tokens, security_events, secops.operations")
-        hardened.execute(FILL, (100,))
-        assert run(*words, hook=killing.die_at(number)).code == 128 + signal.SIGKILL
-        until(
-            lambda: not hardened.value("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")
-        )
-        assert hardened.value(DELETED) == 100 - hardened.value(LEFT), number
-        again = run(*words)
-        assert again.code == 0, again.err
-        assert hardened.value(LEFT) == 0, number
-        told = sum(int(str(event["deleted"])) for event in facts(hardened))
-        assert told == hardened.value(DELETED) == 100, number
-
-
-@pytest.mark.parametrize("number", [8, 20, 30, 36])
-def test_a_connection_lost_in_the_middle_is_said_and_the_next_run_goes_on(
-    hardened: Database, tmp_path: Path, number: int
-) -> None:
-    run = Forked(tmp_path).on(hardened)
-    words = ("prune", "tokens", "--yes", "--batch", "40", "--pause", "0")
-    hardened.execute(FILL, (100,))
-    lost = run(*words, hook=killing.lose_at(number, hardened))
-    assert lost.code in {7, 10}, lost.err
-    assert "Traceback" not in lost.err
-    assert hardened.value(DELETED) == 100 - hardened.value(LEFT)
-    assert run(*words).code == 0
-    assert hardened.value(LEFT) == 0
-    assert sum(int(str(event["deleted"])) for event in facts(hardened)) == 100
 
 
 def test_progress_shows_rate_and_time_left_on_a_terminal(

@@ -1,180 +1,31 @@
-"""Killed, cut off, interrupted or overtaken by the calendar: the same command, run again, finishes."""
+"""Interrupted, overtaken by the calendar, kept waiting by others: the same command, run again, finishes."""
 
 from __future__ import annotations
 
-import random
 import re
 import signal
 import subprocess
 import time
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from support.busy_app import at_work
 from support.databases import Database
-from support.event_tables import clock, events, fill, kind, later, loose_ends, partitions
-from support.forked import Forked
-from support.killing import die_at, list_into, lose_at
-from support.schemas import dump, shape
+from support.event_tables import clock, fill, kind, loose_ends, partitions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
     from support.databases import Command
     from support.servers import Server
 
 CONVERT = ("partition", "convert", "--yes")
-UNDO = ("partition", "undo", "--yes")
-AHEAD = ("partition", "ahead", "--months", "5")
-SAMPLE = 4
-
-Fault = "Callable[[int, Database], Any]"
-
-
-def copy(template: Database) -> Database:
-    return Database(template.server, template.server.create(template.name))
 
 
 @pytest.fixture
 def plain(hardened: Database) -> Database:
     fill(hardened, 300)
     return hardened
-
-
-@pytest.fixture
-def partitioned(plain: Database, tmp_path: Path) -> Database:
-    done = Forked(tmp_path).on(plain)(*CONVERT)
-    assert done.code == 0, done.err
-    later(plain, 120)
-    return plain
-
-
-def whole_run(
-    template: Database, folder: Path, words: tuple[str, ...]
-) -> tuple[list[str], Database]:
-    """Return the statements of a run that nothing happens to, and the database that it leaves."""
-    listed = folder / "statements"
-    whole = copy(template)
-    done = Forked(folder).on(whole)(*words, hook=list_into(listed))
-    assert done.code == 0, done.err
-    return listed.read_text(encoding="utf-8").splitlines(), whole
-
-
-def changing(said: list[str]) -> list[int]:
-    """Return the numbers of the statements that change something, and of those after them."""
-    found = set()
-    for number, text in enumerate(said, 1):
-        if re.match(r"(BEGIN;|CREATE|DROP|ALTER|ANALYZE|INSERT|UPDATE|WITH)", text.strip()):
-            found |= {number, number + 1}
-    return sorted(found)
-
-
-def points(said: list[str], *, everything: bool) -> Iterator[int]:
-    if everything:
-        # Between two changes one moment is as another; a few of them for the connection's sake.
-        yield from sorted({*changing(said), *range(1, len(said) + 1, 5)})
-    else:
-        yield from sorted(random.Random(len(said)).sample(changing(said), SAMPLE))
-
-
-def converges(
-    template: Database,
-    folder: Path,
-    words: tuple[str, ...],
-    fault: Callable[[int, Database], Any],
-    *,
-    everything: bool,
-    back: tuple[str, ...] | None = None,
-) -> None:
-    """Hurt a run at its n-th statement; every other time the way back follows, not the rest.
-
-    Args:
-        template: Where each run begins.
-        folder: For files.
-        words: The command.
-        fault: What happens to it.
-        everything: At each statement, or at some.
-        back: The command that leads back, where there is one.
-    """
-    said, whole = whole_run(template, folder, words)
-    assert len(changing(said)) > 5
-    rows = events(template)
-    start, wanted = (shape(template), dump(template)), (shape(whole), dump(whole))
-    for turn, number in enumerate(points(said, everything=everything)):
-        database = copy(template)
-        on = Forked(folder).on(database)
-        hurt = on(*words, hook=fault(number, database))
-        # A fault on a connection that is done with harms nothing.
-        assert hurt.code in {0, 7, 10, 137}, (number, hurt)
-        returning = back is not None and turn % 2 == 1
-        again = on(*(back if returning and back is not None else words))
-        assert again.code == 0, (number, hurt, again)
-        assert loose_ends(database) == [], (number, said[number - 1])
-        assert (shape(database), dump(database)) == (start if returning else wanted), number
-        assert events(database) == rows, number
-        if not returning:
-            told = database.execute(
-                """SELECT count(*) FROM security_events
-                   WHERE metadata ->> 'direction' IN ('partition', 'unpartition', 'ahead')
-                   GROUP BY metadata ->> 'direction', metadata ->> 'partition'"""
-            )
-            # No deed without its record, and none twice.
-            assert {row[0] for row in told} <= {1}, number
-            assert told, number
-        on_status = on("partition", "status")
-        assert on_status.code == 0, (number, on_status)
-        database.server.drop(database.name)
-    whole.server.drop(whole.name)
-
-
-def killed(number: int, _: Database) -> Any:
-    return die_at(number)
-
-
-def test_a_conversion_that_is_killed_is_finished_or_taken_back(
-    plain: Database, tmp_path: Path
-) -> None:
-    converges(plain, tmp_path, CONVERT, killed, everything=False, back=UNDO)
-
-
-def test_an_undo_that_is_killed_is_finished(partitioned: Database, tmp_path: Path) -> None:
-    converges(partitioned, tmp_path, UNDO, killed, everything=False)
-
-
-def test_a_conversion_that_loses_its_connection_is_finished_or_taken_back(
-    plain: Database, tmp_path: Path
-) -> None:
-    converges(plain, tmp_path, CONVERT, lose_at, everything=False, back=UNDO)
-
-
-@pytest.mark.chaos
-@pytest.mark.timeout(3600)
-@pytest.mark.parametrize("fault", [killed, lose_at])
-def test_at_each_statement_of_a_conversion(
-    plain: Database, tmp_path: Path, fault: Callable[[int, Database], Any]
-) -> None:
-    converges(plain, tmp_path, CONVERT, fault, everything=True, back=UNDO)
-
-
-@pytest.mark.chaos
-@pytest.mark.timeout(3600)
-@pytest.mark.parametrize("fault", [killed, lose_at])
-def test_at_each_statement_of_an_undo(
-    partitioned: Database, tmp_path: Path, fault: Callable[[int, Database], Any]
-) -> None:
-    converges(partitioned, tmp_path, UNDO, fault, everything=True)
-
-
-@pytest.mark.chaos
-@pytest.mark.timeout(3600)
-@pytest.mark.parametrize("fault", [killed, lose_at])
-def test_at_each_statement_of_making_months_ahead(
-    partitioned: Database, tmp_path: Path, fault: Callable[[int, Database], Any]
-) -> None:
-    converges(partitioned, tmp_path, AHEAD, fault, everything=True)
 
 
 def test_an_index_that_goes_on_being_built_after_the_kill_is_waited_for(
