@@ -5,8 +5,8 @@
 --   nobody notices; disable what is not needed. Accounts that are disabled already are left out.
 --
 --   Only recorded logins count: where events are newer than the accounts, or older ones have been
---   pruned, "never" means "not on record". It reads all logins of the window, which takes some seconds
---   on ten million events.
+--   pruned, "never" means "not on record". It asks of each account for its latest login, so it takes
+--   as long as there are accounts, however many events there are.
 -- params:
 --   since: {type: duration, default: 90d, min: 1h, max: 7300d, help: How long without a login.}
 -- columns:
@@ -21,6 +21,8 @@
 --   - secops report never-logged-in-since
 --   - secops report never-logged-in-since --since 365d --limit 0 --format csv
 -- ---
+-- OFFSET 0 has the database ask account by account, by the index on user and time: it would else read all
+-- logins of the window, most of the table, to find the few accounts that have none.
 WITH idle AS (
     SELECT u.:"users_id" AS id, u.:"users_email"::text AS email, u.:"users_name"::text AS name
     FROM :"users_schema".:"users_table" u
@@ -30,7 +32,8 @@ WITH idle AS (
           WHERE e.user_id = u.:"users_id"
             AND e.event_type = 'login_success'
             AND e.created_at > :as_of - :since
-            AND e.created_at <= :as_of)
+            AND e.created_at <= :as_of
+          OFFSET 0)
       -- Imported events may know the account by its e-mail address only.
       AND NOT EXISTS (
           SELECT FROM security_events e
@@ -38,7 +41,8 @@ WITH idle AS (
             AND lower(e.email) = lower(u.:"users_email"::text)
             AND e.event_type = 'login_success'
             AND e.created_at > :as_of - :since
-            AND e.created_at <= :as_of)
+            AND e.created_at <= :as_of
+          OFFSET 0)
 )
 SELECT i.email,
        i.name,

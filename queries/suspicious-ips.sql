@@ -23,6 +23,7 @@
 --     from 4 times the accounts or attempts asked for; otherwise medium
 -- severity: severity
 -- order: most accounts, then most attempts first
+-- limit: 20
 -- every: 15m
 -- examples:
 --   - secops report suspicious-ips

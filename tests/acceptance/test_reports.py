@@ -166,7 +166,7 @@ def test_rows_left_out_are_never_left_out_silently(secops: Command, attacked: Da
     shown = run("report", "failed-logins", "--limit", "1", "-q", "--json")
     assert len(shown.json()) == 1
     warning = json.loads(shown.err)["warning"]
-    assert warning == "Only the first row is shown; --limit 0 shows all."
+    assert warning == "Only the first row is shown; 1 more is there. --limit 0 shows all."
     assert run("report", "failed-logins", "--limit", "2", "-q").err == ""
     assert len(run("report", "failed-logins", "--limit", "0", "--json").json()) == 2
 

@@ -343,16 +343,22 @@ def test_rows_are_limited_and_it_is_known_whether_there_are_more(
 ) -> None:
     report = own(tmp_path, sql)
     layout = detect(conn, hardened.settings())
-    for limit, count, more in [
-        (1, 1, True),
-        (49, 49, True),
-        (50, 50, False),
-        (51, 50, False),
-        (0, 50, False),
-    ]:
+    for limit, count, more in [(1, 1, 49), (49, 49, 1), (50, 50, 0), (51, 50, 0), (0, 50, 0)]:
         with running(conn, layout, report, {}, limit=limit) as answer:
             assert len(list(answer.rows)) == count
-            assert answer.truncated is more
+            assert (answer.more, answer.many_more) == (more, False)
+
+
+@pytest.mark.parametrize("rows", [1001, 1002, 1003, 5000])
+@pytest.mark.parametrize("bound", ["LIMIT :limit", ""])
+def test_of_very_many_rows_only_so_many_are_counted(
+    hardened: Database, conn: Connection, tmp_path: Path, rows: int, bound: str
+) -> None:
+    report = own(tmp_path, f"SELECT n FROM generate_series(1, {rows}) n {bound}")
+    layout = detect(conn, hardened.settings())
+    with running(conn, layout, report, {}, limit=2) as answer:
+        assert list(answer.rows) == [(1,), (2,)]
+        assert (answer.more, answer.many_more) == (min(rows - 2, 1000), rows > 1002)
 
 
 def test_many_rows_need_little_memory(hardened: Database, conn: Connection, tmp_path: Path) -> None:

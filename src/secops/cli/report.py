@@ -18,7 +18,7 @@ from secops.cli.tree import CONTEXT, as_command
 from secops.durations import format_duration
 from secops.errors import ConfigurationError, Findings, SecopsError, UsageError
 from secops.reports.catalogue import Catalogue, open_catalogue
-from secops.reports.header import Report
+from secops.reports.header import ROWS, Report
 from secops.reports.parameters import METAVARS, Parameter, Value, read_time
 from secops.settings import load
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from secops.reports.run import Answer, Row
 
-_ROWS: Final = 1_000
 _PREFIX: Final = "given_"  # keeps a parameter called `from` or `run` from being a Python word
 
 
@@ -102,6 +101,7 @@ def _build(report: Report) -> Command:
     if report.uses("as_of"):
         options["as_of"] = _AS_OF, None
     options |= _COMMON
+    options["limit"] = _COMMON["limit"][0], report.limit
     run = inspect.Parameter("run", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Run)
     function.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  # what typer reads
         [
@@ -132,7 +132,7 @@ _COMMON: Final[dict[str, tuple[object, object]]] = {
         Annotated[
             int, typer.Option("--limit", min=0, metavar="N", help="Rows at most; 0 for all.")
         ],
-        _ROWS,
+        ROWS,
     ),
     "fail_on_rows": (
         Annotated[bool, typer.Option("--fail-on-rows", help="Exit 3 where rows came back.")],
@@ -235,10 +235,17 @@ def _print(run: Run, report: Report, values: Mapping[str, Value | None], answer:
     )
     _draw(run, lines)
     run.output.note(_headline(report, values, answer, count))
-    if answer.truncated:
-        first = "row is" if count == 1 else f"{_rows(count)} are"
-        run.output.warn(f"Only the first {first} shown; --limit 0 shows all.")
+    if answer.more:
+        run.output.warn(f"{_left_out(count, answer)} --limit 0 shows all.")
     return count
+
+
+def _left_out(count: int, answer: Answer) -> str:
+    """Say that the limit kept rows back, and how many."""
+    first = "row is" if count == 1 else f"{_rows(count)} are"
+    than = "more than " if answer.many_more else ""
+    more = f"{answer.more:,} more {'is' if answer.more == 1 else 'are'} there"
+    return f"Only the first {first} shown; {than}{more}."
 
 
 def _watched(answer: Answer, lines: Mapping[str, list[float]]) -> Iterator[Row]:

@@ -39,9 +39,12 @@ RESERVED: Final = frozenset(
 )  # fmt: skip
 """Options that every report has already."""
 
+ROWS: Final = 1_000
+"""How many rows are shown where neither the report nor the call says how many."""
+
 _KEYS: Final = (
-    "title", "description", "params", "columns", "severity", "order", "every", "requires", "examples",
-    "sparkline", "overrides",
+    "title", "description", "params", "columns", "severity", "order", "limit", "every", "requires",
+    "examples", "sparkline", "overrides",
 )  # fmt: skip
 _PARAMETER_KEYS: Final = ("type", "default", "min", "max", "choices", "help")
 
@@ -75,6 +78,7 @@ class Report:
         columns: What each column of the result means, where the header says.
         severity: The column that says how bad a row is.
         order: The order of the rows, in words.
+        limit: How many rows are shown where nobody says how many; 0 means all.
         every: How often it is worth running.
         requires: An extension that it stands on.
         examples: Command lines.
@@ -93,6 +97,7 @@ class Report:
     columns: Mapping[str, str] = field(default_factory=dict)
     severity: str | None = None
     order: str = ""
+    limit: int = ROWS
     every: timedelta | None = None
     requires: Requirement | None = None
     examples: tuple[str, ...] = ()
@@ -145,6 +150,7 @@ def parse(path: Path) -> Report:
         columns={key: each.text() for key, each in fields.mapping("columns").items()},
         severity=_none(fields.text("severity")),
         order=fields.text("order"),
+        limit=_limit(fields),
         every=fields.span("every"),
         requires=_requirement(fields),
         examples=fields.texts("examples"),
@@ -245,6 +251,13 @@ def _requirement(fields: Fields) -> Requirement | None:
     inner = value.mapping(("extension", "hint"))
     hint = " ".join(inner.text("hint", needed=True).split())
     return Requirement(inner.text("extension", needed=True), hint)
+
+
+def _limit(fields: Fields) -> int:
+    text = fields.text("limit")
+    if text and not text.isdecimal():
+        complain(fields.path, fields["limit"].line, f"limit is a number of rows, not {text!r}")
+    return int(text) if text else ROWS
 
 
 def _match(report: Report, declared: Mapping[str, Value]) -> None:

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 Row = tuple[object, ...]
 
 _BATCH: Final = 2_000
+COUNTED: Final = 1_000
+"""So many rows beyond the limit are counted, so that people know what they do not see."""
+
 _DECLARE: Final = "DECLARE secops_report NO SCROLL CURSOR FOR "
 # A report takes only ACCESS SHARE, so nobody but a migration's short DDL ever makes it wait.
 _LOCK_TIMEOUT: Final = timedelta(seconds=5)
@@ -68,7 +71,8 @@ class Answer:
         as_of: The database's time that the report is about.
         replica_lag: How far behind the primary the data may be, on a replica.
         elapsed: How long the database has taken until now.
-        truncated: Whether more rows than the limit are there; known when ``rows`` are read.
+        more: How many rows beyond the limit are there; known when ``rows`` are read.
+        many_more: Whether they are more than were counted.
     """
 
     columns: tuple[str, ...]
@@ -76,7 +80,8 @@ class Answer:
     as_of: datetime
     replica_lag: timedelta | None
     elapsed: timedelta = field(default=timedelta(0))
-    truncated: bool = False
+    more: int = 0
+    many_more: bool = False
 
 
 @contextmanager
@@ -116,12 +121,13 @@ def running(
     ):
         now, lag = _prepare(conn, layout, report, as_of)
         answer = Answer((), iter(()), as_of or now, lag)
-        ready = statement(report, layout, values, as_of=as_of, limit=limit)
+        most = limit + COUNTED + 1 if limit else 0
+        ready = statement(report, layout, values, as_of=as_of, limit=most)
         portal = _Portal(conn, report, ready, answer, timeout)
         portal.declare()
-        first = portal.fetch(min(limit + 1, _BATCH) if limit else _BATCH)
+        first = portal.fetch(min(most, _BATCH) if limit else _BATCH)
         answer.columns = _columns(report, portal.cursor)
-        rows = portal.rows(first, limit)
+        rows = portal.rows(first, limit, most)
         answer.rows = iter(list(rows)) if limit else rows
         yield answer
         raise psycopg.Rollback
@@ -179,17 +185,20 @@ class _Portal:
             self.cursor.execute(b"FETCH FORWARD %d FROM secops_report" % count)
             return self.cursor.fetchall()
 
-    def rows(self, batch: list[Row], limit: int) -> Iterator[Row]:
-        """Give rows, the first batch first, until there are no more or the limit is reached."""
-        given = 0
+    def rows(self, batch: list[Row], limit: int, most: int) -> Iterator[Row]:
+        """Give rows, the first batch first, up to the limit; count what is there beyond it."""
+        seen = 0
         while batch:
             for row in batch:
-                if limit and given == limit:
-                    self.answer.truncated = True
-                    return
-                given += 1
-                yield row
-            batch = self.fetch(_BATCH)
+                seen += 1
+                if not limit or seen <= limit:
+                    yield row
+            if most and seen >= most:
+                break
+            batch = self.fetch(min(most - seen, _BATCH) if most else _BATCH)
+        if limit and seen > limit:
+            self.answer.more = min(seen - limit, COUNTED)
+            self.answer.many_more = seen - limit > COUNTED
 
     @contextmanager
     def _timed(self) -> Iterator[None]:

@@ -41,14 +41,13 @@ def statement(
         layout: What the tables are called.
         values: What is bound, by the names of the report's parameters.
         as_of: The time that the report is about; the database's own where ``None``.
-        limit: How many rows are wanted; 0 means all.
+        limit: How many rows are to come at most; 0 means all.
     """
     bound: list[Value | None] = []
     numbers: dict[str, int] = {}
     types = {each.name: SQL_TYPES[each.type] for each in report.parameters}
     types |= {"as_of": SQL_TYPES["timestamp"], "limit": SQL_TYPES["int"]}
-    # One more than wanted, to know whether there are more.
-    given = {**values, "as_of": as_of, "limit": limit + 1 if limit else None, **_names(layout)}
+    given = {**values, "as_of": as_of, "limit": limit or None, **_names(layout)}
 
     def put(place: Placeholder) -> tuple[str, bool]:
         if place.kind == "name":
