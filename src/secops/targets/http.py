@@ -127,6 +127,10 @@ class Http:
         """Let each further request carry this."""
         self._headers[name] = value
 
+    def drop(self, name: str) -> None:
+        """Let no further request carry this."""
+        self._headers.pop(name, None)
+
     def send(self, call: Call) -> Reply:
         """Send a request and return its reply.
 

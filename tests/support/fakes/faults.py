@@ -16,7 +16,7 @@ import enum
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 KINDS: Final = ("read", "write", "deploy", "status", "history", "rights")
 """What a request is for: variables, changing them, starting a deployment, looking at one, who changed what,
@@ -82,10 +82,10 @@ class Faults:
         self._lock = threading.Lock()
         self.happened: list[Fault] = []
 
-    def add(self, on: str, **what: object) -> Fault:
+    def add(self, on: str, **what: Any) -> Fault:
         """Let something go wrong; see :class:`Fault` for what."""
         assert on in KINDS, on
-        fault = Fault(on, **what)  # type: ignore[arg-type]  the dataclass knows its fields
+        fault = Fault(on, **what)
         with self._lock:
             self._coming.append(fault)
         return fault

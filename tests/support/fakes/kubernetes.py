@@ -173,7 +173,7 @@ class FakeKubernetes(Fake):
             return
         self._version += 1
         held["metadata"]["resourceVersion"] = str(self._version)
-        fields = {f"f:{key}": {f"f:{name}": {} for name in patch[key]} for key in patch}
+        fields: Any = {f"f:{key}": {f"f:{name}": {} for name in patch[key]} for key in patch}
         managed = held["metadata"]["managedFields"]
         managed[:] = [each for each in managed if each["manager"] != manager]
         moment = timestamp(self.now())[:19] + "Z"  # Kubernetes keeps whole seconds

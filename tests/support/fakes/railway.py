@@ -99,7 +99,7 @@ def schema() -> GraphQLSchema:
     }.items():
         scalar = built.type_map[name]
         assert isinstance(scalar, GraphQLScalarType)
-        scalar.parse_value = check  # type: ignore[method-assign]  how a built schema gets its scalars
+        scalar.parse_value = check  # type: ignore[method-assign]  # a built schema gets its scalars so
     return built
 
 
@@ -364,17 +364,28 @@ class FakeRailway(Fake):
             "activeDeployments": [self._shown(each) for each in shown if each.status == "SUCCESS"],
         }  # fmt: skip
 
-    def on_httpMetricsGroupedByStatus(self, path: str | None = None, **_: Any) -> Any:
+    def on_httpMetricsGroupedByStatus(
+        self,
+        startDate: str,
+        endDate: str,
+        stepSeconds: int = 60,
+        path: str | None = None,
+        **_: Any,
+    ) -> Any:
+        """Spread each count evenly over the samples between the two times."""
+        begin = int(datetime.fromisoformat(startDate).timestamp())
+        until = int(datetime.fromisoformat(endDate).timestamp())
+        times = range(begin, until, stepSeconds) or [begin]
         return [
             {
                 "statusCode": status,
-                "samples": [{"ts": 1, "value": count - 1.0}, {"ts": 2, "value": 1.0}],
+                "samples": [
+                    {"ts": ts, "value": count // len(times) + (n < count % len(times))}
+                    for n, ts in enumerate(times)
+                ],
             }
             for status, count in self.statuses.get(path or "", {}).items()
         ]
-
-    def on_httpDurationMetrics(self, **_: Any) -> Any:
-        return {"samples": [{"ts": 1, "p50": 10.0, "p95": 40.0}]}
 
     # Mutations.
 
@@ -554,7 +565,7 @@ class FakeRailway(Fake):
     def _shown(self, each: Deployed) -> Any:
         return {
             "id": each.id, "status": each.status, "createdAt": timestamp(each.created),
-            "statusUpdatedAt": timestamp(each.created), "canRedeploy": self.can_redeploy,
+            "canRedeploy": self.can_redeploy,
         }  # fmt: skip
 
     def _rendered(self, value: str) -> str:
