@@ -35,6 +35,7 @@ class WatchOptions(Form):
         window: How long one window is.
         tripwire: The share beyond which it fails at once.
         tripwire_n: Of how many attempts in a row.
+        delay: How long after its end a window is closed: what began in it is written down by then.
         timeout: How long the counting may take.
     """
 
@@ -49,6 +50,7 @@ class WatchOptions(Form):
     window: Span = timedelta(minutes=5)
     tripwire: Share = 0.5
     tripwire_n: int = Field(50, ge=5, le=1_000_000)
+    delay: Span = timedelta(seconds=10)
     timeout: Span = timedelta(seconds=30)
 
     @model_validator(mode="after")

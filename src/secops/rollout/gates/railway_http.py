@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Protocol, Self, runtime
 from pydantic import BeforeValidator, model_validator
 
 from secops.errors import SecopsError
+from secops.forms import Span
 from secops.rollout.gates.counts import WatchOptions, Window
 from secops.rollout.gates.options import read
 from secops.rollout.gates.watch import Watch
@@ -63,8 +64,10 @@ class RailwayHttpOptions(WatchOptions):
         bad: Which statuses are failures: ``5xx``, ``401``, several.
         path: Only requests of this path.
         method: Only requests of this method.
+        delay: How long after its end a window is closed; the edge's counts come late.
     """
 
+    delay: Span = timedelta(minutes=1)
     bad: Annotated[tuple[str, ...], BeforeValidator(_statuses)] = ("5xx",)
     path: str = ""
     method: str = ""
@@ -121,9 +124,9 @@ class EdgeCounts:
             if not since <= each.at < until:
                 continue
             place = counted.setdefault(int((each.at - since) / length), [0, 0])
-            place[1] += each.count
+            place[1] += round(each.count)
             if str(each.status) in self.bad or f"{str(each.status)[:1]}xx" in self.bad:
-                place[0] += each.count
+                place[0] += round(each.count)
         return [
             Window(since + number * length, bad, total)
             for number, (bad, total) in sorted(counted.items())

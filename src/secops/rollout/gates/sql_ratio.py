@@ -50,7 +50,9 @@ def build(spec: GateSpec, settings: Settings | None = None) -> Watch:
         ConfigurationError: There is no such query, or it is not one that counts for a gate.
     """
     options = read(SqlRatioOptions, spec)
-    return Watch(spec.name, spec.kind, options, SqlCounts(find(options.query, settings)))
+    return Watch(
+        spec.name, spec.kind, options, SqlCounts(find(options.query, settings), options.timeout)
+    )
 
 
 def queries(settings: Settings | None = None) -> dict[str, Path]:
@@ -104,9 +106,11 @@ class SqlCounts:
 
     Attributes:
         report: The query, in a report's form.
+        timeout: How long it may run.
     """
 
     report: Report
+    timeout: timedelta
 
     needs_database = True
 
@@ -126,11 +130,9 @@ class SqlCounts:
         values: dict[str, Value | None] = {"since": since, "until": until, "window": length}
         try:
             layout = detect(conn, around.settings)
-            with running(
-                conn, layout, self.report, values, timeout=around.settings.span("report_timeout")
-            ) as answer:
+            with running(conn, layout, self.report, values, timeout=self.timeout) as answer:
                 columns, rows = answer.columns, list(answer.rows)
-        except psycopg.Error as error:
+        except psycopg.Error as error:  # the connection itself is gone
             raise translate(error) from error
         missing = [name for name in _COLUMNS if name not in columns]
         if missing:

@@ -20,8 +20,6 @@ from secops.rollout.gates.gate import Moment, Point, Reading, Surroundings, Verd
 from secops.rollout.gates.words import percent
 
 _MOST_POINTS: Final = 60
-# What began in a window is committed a little after its end.
-_LAG: Final = timedelta(seconds=10)
 # A silence in which so many attempts were usual is no chance.
 _MISSED: Final = 50
 # Fewer than this share of the usual attempts: they do not arrive, or are not written down.
@@ -83,9 +81,7 @@ class Watch:
         )
         first = self._edge(begin, moment.pure_from, math.ceil)
         since = datetime.fromisoformat(kept["until"]) if "until" in kept else first
-        until = self._edge(
-            moment.now - min(_LAG, self.options.window / 2), moment.pure_from, math.floor
-        )
+        until = self._edge(moment.now - self.options.delay, moment.pure_from, math.floor)
         until = max(until, since)
         found = self._count(since, moment.now, around) if moment.now > since else []
         closed = [each for each in found if each.at < until]
