@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from secops.schema.adoption import wanted
+from secops.schema.adoption.taking import Taking
 from secops.schema.constraints import reference_users, release_users
 from secops.schema.extras import create_schema, use_schema, use_table
 from secops.schema.indexes import create_index
-from secops.schema.tables import Column, add_columns, create_table
+from secops.schema.tables import add_columns, create_table
 
 if TYPE_CHECKING:
     from secops.schema.runner import Runner
@@ -28,27 +30,21 @@ def steps(site: Site) -> list[Step]:
     """Return the steps, in order."""
     users = site.layout.users
     schema = site.layout.schema
-    key = users.id_type
+    taking = Taking(site)
     tokens, events = "refresh_tokens", "security_events"
     return [
         create_schema(schema),
         # Who may use the app's own schema is the app's to say.
         *([] if schema == users.schema else [use_schema(schema, site.owner)]),
+        # An earlier layer of the app's own is taken over, where there is one.
+        *taking.steps(),
         create_table(
             schema,
             tokens,
-            [
-                Column("id", "uuid", not_null=True, default="gen_random_uuid()"),
-                Column("user_id", key, not_null=True, also=site.key),
-                Column("token_hash", "character varying(255)", not_null=True),
-                Column("device_info", "text"),
-                Column("ip_address", "character varying(45)"),
-                Column("expires_at", "timestamp with time zone", not_null=True),
-                Column("revoked", "boolean", default="false"),
-                Column("created_at", "timestamp with time zone", default="now()"),
-            ],
+            wanted.tokens(site),
             key="id",
             unique=["token_hash"],
+            before=taking.before(tokens),
         ),
         use_table(schema, tokens, site.owner),
         *reference_users(schema, tokens, users),
@@ -57,34 +53,18 @@ def steps(site: Site) -> list[Step]:
         create_table(
             schema,
             events,
-            [
-                Column("id", "uuid", not_null=True, default="gen_random_uuid()"),
-                Column("event_type", "character varying(50)", not_null=True),
-                Column("event_category", "character varying(30)", not_null=True),
-                Column("severity", "character varying(20)", not_null=True),
-                Column("user_id", key, also=site.key),
-                Column("email", "character varying(255)"),
-                Column("ip_address", "character varying(45)"),
-                Column("user_agent", "text"),
-                Column("request_path", "character varying(500)"),
-                Column("request_method", "character varying(10)"),
-                Column("success", "boolean", not_null=True),
-                Column("message", "text"),
-                Column("metadata", "jsonb"),
-                Column("created_at", "timestamp with time zone", default="now()"),
-            ],
+            wanted.events(site),
             key="id",
-            reserved=["event_type", "event_category", "severity", "user_agent", "metadata"],
+            reserved=wanted.RESERVED,
+            before=taking.before(events),
         ),
         use_table(schema, events, site.owner),
         release_users(schema, events, users),
         add_columns(
             users.schema,
             users.name,
-            [
-                Column("failed_login_attempts", "integer", default="0"),
-                Column("locked_until", "timestamp with time zone"),
-            ],
+            wanted.lockout(),
+            before=taking.before("users"),
         ),
         create_index(
             users.schema,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from secops.database.layout import INTERNAL
+from secops.schema.adoption import wanted
+from secops.schema.adoption.taking import Taking
 from secops.schema.extras import create_function
 from secops.schema.indexes import create_index
 from secops.schema.tables import Column, add_columns, create_table
@@ -55,15 +57,8 @@ def steps(site: Site) -> list[Step]:
         add_columns(
             schema,
             "refresh_tokens",
-            [
-                Column("used", "boolean", not_null=True, default="false"),
-                Column("used_at", "timestamp with time zone"),
-                Column("family_id", "uuid"),
-                Column("parent_id", "uuid"),
-                Column("family_expires_at", "timestamp with time zone"),
-                Column("revoked_at", "timestamp with time zone"),
-                Column("revoked_reason", "text"),
-            ],
+            wanted.rotation(),
+            before=Taking(site).before("refresh_tokens"),
         ),
         # A token that an older app wrote has no family: it is one of its own.
         create_index(

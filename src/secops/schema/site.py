@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from secops.schema.adoption import earlier as earlier_layer
+
 if TYPE_CHECKING:
     from secops.database.connection import Connection
     from secops.database.layout import Layout
+    from secops.schema.adoption.earlier import Earlier
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,12 +22,14 @@ class Site:
         owner: The role that owns the users table, which is as a rule the one that the app logs in as.
         key: The type of its key as declared (``character varying(36)``).
         version: The server's ``server_version_num`` (``150004``).
+        earlier: The earlier, home-grown layer, where there is one to take over.
     """
 
     layout: Layout
     owner: str
     key: str
     version: int
+    earlier: Earlier | None = None
 
 
 def survey(conn: Connection, layout: Layout) -> Site:
@@ -40,4 +45,5 @@ def survey(conn: Connection, layout: Layout) -> Site:
     ).fetchone()
     assert row is not None
     owner, key, version = row
-    return Site(layout, str(owner), str(key), int(str(version)))
+    earlier = earlier_layer.look(conn, layout)
+    return Site(layout, str(owner), str(key), int(str(version)), earlier)

@@ -66,6 +66,19 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
+class Before:
+    """What an earlier layer had of a table; see :mod:`secops.schema.adoption`.
+
+    Attributes:
+        columns: The columns that it had, which stay when migrations are taken back.
+        eased: Those that other steps bring to what they should be.
+    """
+
+    columns: frozenset[str]
+    eased: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Check:
     """What comparing a column, or a table, with what it should be has found."""
 
@@ -84,6 +97,7 @@ def create_table(
     unique: Sequence[str] = (),
     key_name: str | None = None,
     reserved: Iterable[str] = (),
+    before: Before | None = None,
 ) -> Step:
     """Make a table, without foreign keys: those would lock what they refer to.
 
@@ -95,6 +109,8 @@ def create_table(
         unique: Columns whose values must differ.
         key_name: The name of the primary key's constraint, ``NAME_pkey`` where ``None``.
         reserved: Columns that no CHECK of somebody's may restrict, for secops writes new values.
+        before: What an earlier layer had of it, where other steps take that over; then the table is
+            the app's, and stays when migrations are taken back.
     """
     table = sql.Identifier(schema, name)
     lines = [column.declaration() for column in columns]
@@ -121,10 +137,11 @@ def create_table(
         if kind not in {"r", "p"}:
             shown = catalogue.KINDS.get(kind, "something else")
             return Finding(State.DIFFERENT, f"{schema}.{name} is {shown}, not a table")
+        eased = before.eased if before else frozenset[str]()
         check = _merge(
-            _compare(conn, schema, name, columns, missing_too=True),
-            _keys(conn, schema, name, key, unique),
-            _strangers(conn, schema, name, set(reserved)),
+            _compare(conn, schema, name, columns, missing_too=True, before=before),
+            _keys(conn, schema, name, key, [each for each in unique if each not in eased]),
+            _strangers(conn, schema, name, set() if before else set(reserved)),
         )
         return _finding(check, f"{schema}.{name}")
 
@@ -133,14 +150,26 @@ def create_table(
         do=do,
         lock=Lock.SHORT,
         probe=probe,
-        undo=Statement(sql.SQL("DROP TABLE {}").format(table), effects.drops((schema, name))),
+        undo=None
+        if before
+        else Statement(sql.SQL("DROP TABLE {}").format(table), effects.drops((schema, name))),
         losses=(Loss(f"rows of {name}", sql.SQL("SELECT count(*) FROM {}").format(table)),),
     )
 
 
-def add_columns(schema: str, name: str, columns: Sequence[Column]) -> Step:
-    """Add columns to a table that has rows, in one statement that rewrites nothing."""
+def add_columns(
+    schema: str, name: str, columns: Sequence[Column], *, before: Before | None = None
+) -> Step:
+    """Add columns to a table that has rows, in one statement that rewrites nothing.
+
+    Args:
+        schema: The table's schema.
+        name: The table.
+        columns: The columns.
+        before: What an earlier layer had of it, where other steps take that over.
+    """
     table = sql.Identifier(schema, name)
+    kept = before.columns if before else frozenset[str]()
 
     def altering(lines: list[sql.Composed]) -> Statement:
         return Statement(
@@ -155,33 +184,44 @@ def add_columns(schema: str, name: str, columns: Sequence[Column]) -> Step:
         words = sql.SQL("DROP COLUMN {}")
         return altering([words.format(sql.Identifier(each.name)) for each in wanted])
 
+    def mine(found: Iterable[Column]) -> list[Column]:
+        return [column for column in found if column.name not in kept]
+
+    def taking_back(found: Iterable[Column]) -> tuple[Statement | None, tuple[Loss, ...]]:
+        ours = mine(found)
+        losses = tuple(_values_lost(table, name, column) for column in ours)
+        return (dropping(ours) if ours else None), losses
+
     def probe(conn: Connection) -> Finding:
         there = catalogue.columns(conn, schema, name)
         present = [column for column in columns if column.name in there]
         absent = [column for column in columns if column.name not in there]
         if not present:
             return ABSENT
-        finding = _finding(
-            _compare(conn, schema, name, present, missing_too=False), f"{schema}.{name}"
-        )
+        check = _compare(conn, schema, name, present, missing_too=False, before=before)
+        finding = _finding(check, f"{schema}.{name}")
         if finding.state is State.DIFFERENT or not absent:
             return finding
         names = ", ".join(column.name for column in absent)
+        if not mine(present):  # what is there is the earlier layer's
+            return Finding(State.ABSENT, instead=(adding(absent), *finding.instead))
+        undo, losses = taking_back(present)
         return Finding(
             State.PARTIAL,
             f"{schema}.{name} lacks {names}",
             instead=(adding(absent), *finding.instead),
-            undo=dropping(present),
-            losses=tuple(_values_lost(table, name, column) for column in present),
+            undo=undo,
+            losses=losses,
         )
 
+    undo, losses = taking_back(columns)
     return Step(
         title=f"Add {_some(columns)} to {name}",
         do=adding(columns),
         lock=Lock.SHORT,
         probe=probe,
-        undo=dropping(columns),
-        losses=tuple(_values_lost(table, name, column) for column in columns),
+        undo=undo,
+        losses=losses,
     )
 
 
@@ -202,13 +242,21 @@ def _values_lost(table: sql.Identifier, name: str, column: Column) -> Loss:
 
 
 def _compare(
-    conn: Connection, schema: str, name: str, wanted: Iterable[Column], *, missing_too: bool
+    conn: Connection,
+    schema: str,
+    name: str,
+    wanted: Iterable[Column],
+    *,
+    missing_too: bool,
+    before: Before | None = None,
 ) -> Check:
     there = catalogue.columns(conn, schema, name)
     table = sql.Identifier(schema, name).as_string()
     differences: list[tuple[str, str]] = []
     defaults: list[Statement] = []
     for column in wanted:
+        if before and column.name in before.eased:
+            continue
         quoted = sql.Identifier(column.name)
         shown = f"{schema}.{name}.{column.name}"
         alter = f"ALTER TABLE {table} ALTER COLUMN {quoted.as_string()}"
@@ -223,11 +271,9 @@ def _compare(
                 (f"{shown} is {found.type}, not {column.type}", f"{alter} TYPE {column.type}")
             )
             continue
-        if column.not_null and not found.not_null:
-            differences.append((f"{shown} may be NULL", f"{alter} SET NOT NULL"))
-        # An INSERT that leaves the column away, as the plan allows, must not fail.
-        if found.not_null and not column.not_null and not found.filled:
-            differences.append((f"{shown} is NOT NULL", f"{alter} DROP NOT NULL"))
+        # An earlier layer may ask for more and for less; the steps that take it over see to both.
+        if not before:
+            differences += _demands(column, found, shown, alter)
         if column.default is None:
             continue
         if not found.filled:
@@ -242,6 +288,18 @@ def _compare(
                 )
             )
     return Check(tuple(differences), tuple(defaults))
+
+
+def _demands(
+    column: Column, found: catalogue.Column, shown: str, alter: str
+) -> list[tuple[str, str]]:
+    """Compare whether a column must have a value."""
+    if column.not_null and not found.not_null:
+        return [(f"{shown} may be NULL", f"{alter} SET NOT NULL")]
+    # An INSERT that leaves the column away, as the plan allows, must not fail.
+    if found.not_null and not column.not_null and not found.filled:
+        return [(f"{shown} is NOT NULL", f"{alter} DROP NOT NULL")]
+    return []
 
 
 def _same_default(column: Column, found: str | None) -> bool:
