@@ -201,7 +201,7 @@ def test_a_superuser_is_warned_of_and_a_role_of_ours_is_named(
 def test_a_version_that_the_database_does_not_share_with_us_is_told(hardened: Database) -> None:
     hardened.execute("UPDATE secops.alembic_version SET version_num = '0002'")
     behind = results(examine(patient(hardened)))["migrations"]
-    assert (behind.status, "1 of 3 pending, from 0003" in behind.evidence) == (Status.FAIL, True)
+    assert (behind.status, "2 of 4 pending, from 0003" in behind.evidence) == (Status.FAIL, True)
     hardened.execute("UPDATE secops.alembic_version SET version_num = '9999'")
     ahead = results(examine(patient(hardened)))["migrations"]
     assert (ahead.status, "9999" in ahead.evidence) == (Status.FAIL, True)

@@ -282,6 +282,7 @@ def test_down_and_up_again_is_the_same_schema(secops: Forked, hardened: Database
     assert [message for (message,) in events] == [
         "Undid migration 0002: Rotation and operators.",
         "Undid migration 0003: Report indexes.",
+        "Undid migration 0004: Rollouts.",
     ]
 
 

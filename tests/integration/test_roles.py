@@ -19,7 +19,8 @@ from support.databases import Command, Database, Result
 # Logins, as the head of the script describes them.
 MEMBERS = {"deploy": "secops_migrator", "opal": "secops_operator", "rhea": "secops_reader"}
 OURS = ("public.users", "public.refresh_tokens", "public.security_events")
-INTERNAL = ("secops.accounts", "secops.operations", "secops.alembic_version")
+ROLLOUTS = ("secops.rollouts", "secops.rollout_journal", "secops.rollout_readings")
+INTERNAL = ("secops.accounts", "secops.operations", "secops.alembic_version", *ROLLOUTS)
 EVENT = (
     "INSERT INTO security_events (event_type, event_category, severity, user_id, email, ip_address,"
     " success, created_at) SELECT 'login_failed', 'authentication', 'warning', id, email,"
@@ -295,6 +296,8 @@ def test_the_operator_can_touch_nothing_but_locks_and_sessions(stage: Stage) -> 
         "public.security_events": set(),
         "secops.operations": {"finished_at", "matched", "changed", "detail"},
         "secops.alembic_version": set(),
+        "secops.rollout_journal": set(),
+        "secops.rollout_readings": set(),
     }
     for table, columns in allowed.items():
         for column in _columns(stage, table):
@@ -312,6 +315,8 @@ def test_the_operator_can_touch_nothing_but_locks_and_sessions(stage: Stage) -> 
         "DELETE FROM security_events",
         "DELETE FROM secops.operations",
         "DELETE FROM secops.accounts",
+        *(f"DELETE FROM {table}" for table in ROLLOUTS),
+        "UPDATE secops.rollouts SET started_at = now()",
         "UPDATE secops.alembic_version SET version_num = '0001'",
     ):
         stage.denied("opal", statement)

@@ -40,6 +40,13 @@ _ROW_COLUMNS: Final = ("ctid", "xmin", "xmax")
 
 _REVOKING: Final = ("revoked", "revoked_at", "revoked_reason")
 _ENDING: Final = ("finished_at", "matched", "changed", "detail")
+_ADVANCING: Final = (
+    "state", "number", "holds", "epoch", "owner", "owner_since", "heartbeat_at", "updated_at", "over_at",
+    "expires_at", "gates",
+)  # fmt: skip
+"""How far a rollout is; what it changes stands in the journal, which nobody changes."""
+
+_ROLLOUTS: Final = ("rollouts", "rollout_journal", "rollout_readings")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +141,7 @@ def privileges_needed(layout: Layout) -> list[Privilege]:
             Privilege(kind, "table", accounts, "SELECT"),
             Privilege(kind, "table", operations, "SELECT"),
             Privilege(kind, "table", version, "SELECT"),
+            *(Privilege(kind, "table", (INTERNAL, name), "SELECT") for name in _ROLLOUTS),
         ]
     needed += [
         Privilege("operator", "table", users, "UPDATE", LOCKOUT_COLUMNS),
@@ -147,6 +155,8 @@ def privileges_needed(layout: Layout) -> list[Privilege]:
         Privilege("operator", "table", operations, "INSERT"),
         # Who acted, when, why and on what stays as it was written; only how it ended is added.
         Privilege("operator", "table", operations, "UPDATE", _ENDING),
+        *(Privilege("operator", "table", (INTERNAL, name), "INSERT") for name in _ROLLOUTS),
+        Privilege("operator", "table", (INTERNAL, "rollouts"), "UPDATE", _ADVANCING),
     ]
     return needed
 
@@ -338,7 +348,7 @@ def grants(layout: Layout) -> str:
             "\n",
             _do(
                 sql.SQL(_TABLES).format(
-                    last=sql.Literal(f"{INTERNAL}.operations"),
+                    last=sql.Literal(f"{INTERNAL}.{_ROLLOUTS[-1]}"),
                     grants=sql.SQL(lines("table", "    ")),
                 )
             ),
