@@ -10,18 +10,21 @@ from typing import TYPE_CHECKING, Final
 
 from psycopg import sql
 
+from secops.schema.effects import Mode
 from secops.schema.steps import Lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from secops.schema.effects import Statement
-    from secops.schema.steps import Step
+    from secops.schema.steps import Loss, Step
 
 # What takes a short lock changes the catalogue alone. Should one ever do more, the app is not to
 # find out by waiting.
 _STATEMENT_LIMIT: Final = timedelta(seconds=5)
 _IDLE_LIMIT: Final = timedelta(seconds=10)
+# Some hundred million rows.
+_COUNT_LIMIT: Final = timedelta(seconds=60)
 
 
 def message(
@@ -31,6 +34,7 @@ def message(
     *,
     timeout: timedelta,
     budget: timedelta,
+    first: Iterable[sql.Composable] = (),
     also: Iterable[sql.Composable] = (),
 ) -> sql.Composed:
     """Return what is sent: one message, so that no lock is held for a round trip of the network.
@@ -42,7 +46,8 @@ def message(
             CONCURRENTLY may not be in a transaction.
         timeout: How long to wait for a lock that the app waits behind.
         budget: How long to wait for one that it does not.
-        also: What else is to be done in its transaction.
+        first: What is to be done before it, in its transaction.
+        also: What is to be done after it, in its transaction.
     """
     if lock is Lock.LONG:
         return statement
@@ -50,8 +55,60 @@ def message(
     if step.busy is not None:
         parts += _limits(max(budget, timeout))
         parts.append(sql.SQL("LOCK TABLE {} IN SHARE UPDATE EXCLUSIVE MODE").format(step.busy))
-    parts += [*_limits(timeout), statement, *also, sql.SQL("COMMIT")]
+    parts += [*_limits(timeout), *first, statement, *also, sql.SQL("COMMIT")]
     return sql.SQL(";\n").join(parts)
+
+
+MORE_IS_LOST: Final = "SE001"
+"""The SQLSTATE of :func:`guard`: more would be destroyed than was accepted."""
+
+
+def guard(loss: Loss, accepted: int) -> sql.Composed:
+    """Return what ends a transaction that would destroy more than was accepted.
+
+    Args:
+        loss: What it would destroy.
+        accepted: How many.
+    """
+    check = sql.SQL(
+        "BEGIN IF ({count}) > {accepted} THEN RAISE EXCEPTION {words} USING ERRCODE = {code}; END IF; END"
+    ).format(
+        count=loss.count,
+        accepted=sql.Literal(accepted),
+        words=sql.Literal(f"more {loss.what} than were counted".replace("%", "%%")),
+        code=sql.Literal(MORE_IS_LOST),
+    )
+    # A text in quotes, which no name in it can end.
+    return sql.SQL("DO {}").format(sql.Literal(check.as_string()))
+
+
+def guarded(statement: Statement, losses: Iterable[tuple[Loss, int]]) -> list[sql.Composable]:
+    """Return what keeps others from writing while is counted what a statement destroys, and counts.
+
+    Readers go on meanwhile. Who writes waits: for what is then gone.
+
+    Args:
+        statement: The statement.
+        losses: What it destroys, and how many of it were accepted.
+    """
+    guards = [guard(loss, accepted) for loss, accepted in losses]
+    if not guards:
+        return []
+    lock = sql.SQL("LOCK TABLE {} IN SHARE MODE")
+    return [
+        *(
+            lock.format(sql.Identifier(*each.table))
+            for each in statement.effects
+            if each.mode is Mode.ACCESS_EXCLUSIVE
+        ),
+        sql.SQL("SET LOCAL statement_timeout = {}").format(
+            sql.Literal(_COUNT_LIMIT // timedelta(milliseconds=1))
+        ),
+        *guards,
+        sql.SQL("SET LOCAL statement_timeout = {}").format(
+            sql.Literal(_STATEMENT_LIMIT // timedelta(milliseconds=1))
+        ),
+    ]
 
 
 def _limits(timeout: timedelta) -> list[sql.Composable]:

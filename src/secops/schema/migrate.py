@@ -125,7 +125,8 @@ class Migration(Workplace):
         Raises:
             Busy: Another runner, or other sessions' locks, outlasted the budget.
             Conflict: What is there is not what secops made; nothing was touched.
-            Refused: Something would be lost that was not accepted; nothing was touched.
+            Refused: Something would be lost that was not accepted: nothing was touched, or where it came
+                in meanwhile, no more than was accepted is lost.
         """
         with self._alone(observer, budget) as held:
             plan = versions.plan(self._conn, self.site)
@@ -133,9 +134,11 @@ class Migration(Workplace):
                 raise different(plan.different)
             if not versions.above(target, plan.current):
                 return 0
-            check_loss(self.losses(target), accept_loss)
+            losses = self.losses(target)
+            check_loss(losses, accept_loss)
             self._check_privileges()
             runner = self._runner(held, observer, budget)
+            runner.accepted.update({loss.what: loss.count for loss in losses})
             from secops.schema.ledger import Ledger  # noqa: PLC0415
 
             Ledger(runner, operation, self._direct).downgrade(target)

@@ -1,9 +1,11 @@
 """Running DDL on a live database: short locks are retried, long work waits for nobody's sake.
 
-A statement that the app must wait behind runs in a transaction under a lock timeout that begins at the
-settings' and grows to ten times that; after each failure the whole transaction is tried again, following
-a pause ten times as long as the timeout, so that the app has nine tenths of the time to itself. There is a
-budget for all waiting together, and no last try without a timeout.
+A statement that the app must wait behind runs in a transaction under the settings' lock timeout; after each
+failure the whole transaction is tried again, following a pause ten times as long as the timeout, so that the
+app has nine tenths of the time to itself. Whoever holds a lock for a minute, a report or a backup, is so
+outlasted without the app's ever waiting longer than that one timeout. Only where it takes longer than
+two minutes does the timeout grow, to ten times the first: then no transaction is long, but there is always
+one. There is a budget for all waiting together, and no last try without a timeout.
 
 CREATE INDEX CONCURRENTLY and VALIDATE CONSTRAINT block no reader and no writer, and a timeout would leave
 an invalid index behind; they run without one.
@@ -11,10 +13,10 @@ an invalid index behind; they run without one.
 
 from __future__ import annotations
 
-import itertools
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -24,27 +26,28 @@ import psycopg
 from psycopg import errors as pg
 from psycopg import sql
 
+from secops.database.connection import commit_unknown, is_lost
 from secops.database.locks import blockers
-from secops.errors import Busy, Conflict, OutcomeUnknown, SecopsError
-from secops.schema.steps import Finding, Lock, State, Step
+from secops.errors import Busy, Conflict, OutcomeUnknown, Refused, SecopsError
+from secops.schema.messages import MORE_IS_LOST, guarded, message
+from secops.schema.steps import Finding, Lock, Loss, State, Step
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from contextlib import AbstractContextManager
 
     from secops.database.connection import Connection
     from secops.database.locks import Holder
     from secops.database.locks import Runner as Held
+    from secops.schema.effects import Statement
     from secops.schema.site import Site
 
-# Multiples of the first lock timeout; the last one stays.
-_GROWTH: Final = (1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10)
+# For how long a step is tried at the first lock timeout; then each try waits once more that long.
+_PATIENT: Final = timedelta(minutes=2)
+_GROWN: Final = 10
 _PAUSE: Final = 10
 _LONGEST_PAUSE: Final = timedelta(seconds=30)
 _SLICE: Final = 1.0
-# What takes a short lock changes the catalogue alone. Should one ever do more, the app is not to
-# find out by waiting.
-_STATEMENT_LIMIT: Final = timedelta(seconds=5)
-_IDLE_LIMIT: Final = timedelta(seconds=10)
 _LONG_WAIT: Final = timedelta(seconds=2)
 
 Steps = Callable[["Site"], list[Step]]
@@ -72,6 +75,7 @@ class Runner:
         observer: Is told what happens.
         lock_timeout: The first lock timeout.
         budget: What is left of the time for waiting.
+        accepted: How many of each kind of loss undoing may destroy.
         alone: Keeps alembic's own connection out of any transaction while steps run; alembic's
             environment sets it.
         ran: How many statements were run.
@@ -84,6 +88,7 @@ class Runner:
     observer: Observer
     lock_timeout: timedelta
     budget: timedelta
+    accepted: Counter[str] = field(default_factory=Counter)
     alone: Callable[[], AbstractContextManager[None]] | None = None
     ran: int = 0
     _timeout: timedelta = timedelta(0)
@@ -142,16 +147,20 @@ class Runner:
             finding = step.probe(self.work)
             statement = step.undoing(finding)
             if statement is not None:
-                self._run(step, statement, finding.undo_lock or step.lock)
+                lock = finding.undo_lock or step.lock
+                self._run(step, statement, lock, step.lost(finding))
             return True
 
         self._until_done(step, once)
 
     def _until_done(self, step: Step, once: Callable[[], bool]) -> None:
         self._seen = []
-        for attempt in itertools.count():
+        begun, times = time.monotonic(), 1
+        while True:
             self.held.check()
-            timeout = self.lock_timeout * _GROWTH[min(attempt, len(_GROWTH) - 1)]
+            if time.monotonic() - begun > _PATIENT.total_seconds():
+                times = min(times + 1, _GROWN)
+            timeout = self.lock_timeout * times
             self._timeout = timeout
             started = time.monotonic()
             try:
@@ -162,49 +171,48 @@ class Runner:
                 why = f"{step.title}: another session holds a lock on the table"
             except pg.ForeignKeyViolation as error:
                 raise _orphans(step, error) from None
+            except psycopg.DatabaseError as error:
+                if error.sqlstate == MORE_IS_LOST:
+                    raise _more_is_lost(step, error) from None
+                raise
             self._spend(started)
             self._pause(step, why, timeout)
 
-    def _run(self, step: Step, statement: sql.Composed, lock: Lock) -> None:
+    def _run(
+        self, step: Step, statement: Statement, lock: Lock, losses: Iterable[Loss] = ()
+    ) -> None:
+        sent = message(
+            step,
+            statement,
+            lock,
+            timeout=self._timeout,
+            budget=self.budget,
+            first=guarded(statement, [(each, self.accepted[each.what]) for each in losses]),
+            also=() if step.event is None else (step.event(self.work),),
+        )
         started = time.monotonic()
-        if lock is Lock.SHORT:
-            with self._watching(step, self._timeout / 2):
-                self._transact(step, statement)
-        else:
-            with self._watching(step, _LONG_WAIT):
-                self.work.execute(statement)
+        try:
+            if lock is Lock.SHORT:
+                with self._watching(step, self._timeout / 2):
+                    self._transact(sent)
+            else:
+                with self._watching(step, _LONG_WAIT):
+                    self.work.execute(sent)
+        except psycopg.OperationalError as error:
+            if is_lost(error):
+                raise commit_unknown(f"this was under way: {step.title}") from error
+            raise
         self.ran += 1
         took = timedelta(seconds=time.monotonic() - started)
         self.observer.ran(step, statement.as_string(), took)
 
-    def _transact(self, step: Step, statement: sql.Composed) -> None:
-        """Run a transaction as one message, so that no lock is held for a round trip of the network."""
-        parts: list[sql.Composable] = [sql.SQL("BEGIN")]
-        if step.busy is not None:
-            parts += self._limits(max(self.budget, self._timeout))
-            parts.append(sql.SQL("LOCK TABLE {} IN SHARE UPDATE EXCLUSIVE MODE").format(step.busy))
-        parts += self._limits(self._timeout)
-        parts.append(statement)
-        if step.event is not None:
-            parts.append(step.event(self.work))
-        parts.append(sql.SQL("COMMIT"))
+    def _transact(self, sent: sql.Composed) -> None:
         try:
-            self.work.execute(sql.SQL(";\n").join(parts))
+            self.work.execute(sent)
         except BaseException:  # Ctrl-C too: what follows must find no transaction open
             if not self.work.closed:
                 self.work.rollback()
             raise
-
-    def _limits(self, timeout: timedelta) -> list[sql.Composable]:
-        words = sql.SQL("SET LOCAL {} = {}")
-        return [
-            words.format(sql.Identifier(name), sql.Literal(span // timedelta(milliseconds=1)))
-            for name, span in (
-                ("lock_timeout", timeout),
-                ("statement_timeout", timeout + _STATEMENT_LIMIT),
-                ("idle_in_transaction_session_timeout", _IDLE_LIMIT),
-            )
-        ]
 
     def _watching(self, step: Step, after: timedelta) -> _Watch:
         begun = time.monotonic()
@@ -299,6 +307,14 @@ def _busy(step: Step, why: str, holders: list[Holder]) -> Busy:
         hint="What was done stands. Wait for that session or end it with "
         "SELECT pg_terminate_backend(PID), or give a longer --lock-budget; then run it again.",
         details={"step": step.title, "blockers": [holder.as_dict() for holder in holders]},
+    )
+
+
+def _more_is_lost(step: Step, error: psycopg.DatabaseError) -> Refused:
+    return Refused(
+        f"{step.title}: undoing it would destroy {error.diag.message_primary}, for somebody wrote meanwhile.",
+        hint="What was taken back stands, and `secops migrate` brings it again. Stop what writes there, then "
+        "`secops migrate down --dry-run` says the number that holds.",
     )
 
 
