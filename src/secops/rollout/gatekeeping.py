@@ -102,9 +102,13 @@ def _moment(
 
 
 def _settled(desk: Desk, standing: Standing) -> datetime | None:
-    """Return when the last move before this one ended: its traffic is no baseline."""
+    """Return since when the configuration before this move has been undisturbed.
+
+    What passed was watched while it was pure: that time is the next stage's baseline. Of what was undone
+    nothing is.
+    """
     ended = [
-        each.last.at
+        (each.moment("pure_from") if each.last.state is State.PASSED else None) or each.last.at
         for each in desk.books.standings()
         if each.began < standing.began and each.applied and each.move.id != standing.move.id
     ]
