@@ -31,10 +31,12 @@ ADVISED: Final = 2_000
 """Attempts from which on a baseline is good. Measured: with 500 a test false-aborts ten times as often."""
 
 _USUAL_DISPERSION: Final = 0.02
+# No traffic is less clustered than this, nor than what makes a window's variance a tenth larger.
 _LEAST_DISPERSION: Final = 0.001
+_LEAST_INFLATION: Final = 1.1
 _MOST_DISPERSION: Final = 0.3
 # Two days are never quite alike: a baseline is not believed to more than this, relatively.
-_DRIFT: Final = 0.04
+_DRIFT: Final = 0.03
 # With fewer blocks their variance says too little.
 _LEAST_BLOCKS: Final = 8
 
@@ -136,7 +138,8 @@ def estimate(windows: Sequence[Counts], scales: Sequence[int] = (1, 12, 48)) -> 
         inflation = max(inflation, found)
     if seen > 1:
         within = max(within, _dispersion(inflation, seen))
-    within = min(max(within, _LEAST_DISPERSION), _MOST_DISPERSION)
+    least = min(_LEAST_DISPERSION, _dispersion(_LEAST_INFLATION, max(seen, 2.0)))
+    within = min(max(within, least), _MOST_DISPERSION)
     inflation = max(inflation, 1 + (seen - 1) * within)
     spread = math.sqrt((1 - share) / (share * (total + 1)) * inflation + _DRIFT**2)
     return Baseline(bad, total, share, spread, within)
