@@ -103,8 +103,9 @@ class Ledger:
         raw: Psycopg[tuple[object, ...]] = ctx.connection.connection.dbapi_connection  # type: ignore[assignment]  # the driver's
         raw.execute(f"SET LOCAL lock_timeout = {_RECORD_LIMIT // timedelta(milliseconds=1)}")
         layout = self.runner.site.layout
-        if catalogue.kind_of(raw, layout.schema, "security_events") is None:
-            return  # undoing the first version took the table away
+        there = catalogue.columns(raw, layout.schema, "security_events")
+        if not {"event_category", "success", "metadata"} <= there.keys():
+            return  # undoing the first version took the table away, or an earlier layer's new columns
         revision = step.up_revision_id
         title = next(each.title for each in versions() if each.revision == revision)
         verb = "Applied" if step.is_upgrade else "Undid"

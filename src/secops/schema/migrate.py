@@ -11,6 +11,7 @@ from secops.database.connection import transaction
 from secops.errors import Refused
 from secops.schema import versions, workplace
 from secops.schema.runner import different
+from secops.schema.site import survey
 from secops.schema.versions import BASE, Plan
 from secops.schema.workplace import Workplace
 
@@ -77,6 +78,8 @@ class Migration(Workplace):
             Refused: The role lacks privileges; nothing was touched.
         """
         with self._alone(observer, budget) as held:
+            # Another runner may have changed an earlier layer meanwhile.
+            self.site = survey(self._conn, self.site.layout)
             plan = versions.plan(self._conn, self.site)
             if plan.different:
                 raise different(plan.different)
@@ -129,6 +132,8 @@ class Migration(Workplace):
                 in meanwhile, no more than was accepted is lost.
         """
         with self._alone(observer, budget) as held:
+            # Another runner may have changed an earlier layer meanwhile.
+            self.site = survey(self._conn, self.site.layout)
             plan = versions.plan(self._conn, self.site)
             if plan.different:
                 raise different(plan.different)

@@ -19,7 +19,7 @@ def apply(run: Run, *, lock_budget: LockBudget = None) -> None:
     Adds refresh_tokens, security_events and two columns of your users table, then what rotation,
     theft detection and the reports need. What is there already, also by hand, is checked and kept.
 
-    The app never waits long: short locks are tried for 100 ms, then again for up to a second, with
+    The app never waits long: short locks are tried for 100 ms, after two minutes for up to a second, with
     pauses ten times as long; indexes are built concurrently. Killed at any moment, the same command
     finishes. One runner at a time: others wait, then find nothing to do.
 

@@ -9,6 +9,7 @@ import typer
 
 from secops.cli.command import command as as_run
 from secops.cli.migrate.apply import apply
+from secops.cli.migrate.contract import contract
 from secops.cli.migrate.down import down
 from secops.cli.migrate.plan import plan
 from secops.cli.migrate.status import check, status
@@ -23,6 +24,7 @@ _SUBCOMMANDS: Final[dict[str, Callable[..., None]]] = {
     "plan": as_run("migrate plan")(plan),
     "status": as_run("migrate status", rows=True)(status),
     "check": as_run("migrate check", rows=True)(check),
+    "contract": as_run("migrate contract", changes=True)(contract),
     "down": as_run("migrate down", changes=True)(down),
 }
 

@@ -9,7 +9,7 @@ import typer
 
 from secops.cli import statements
 from secops.cli.command import Run
-from secops.cli.migrate.shown import count, refuse_differences
+from secops.cli.migrate.shown import count, refuse_differences, tell_of_earlier_layer
 from secops.output import Format, Output
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ def plan(
     with opened(run.settings, changing=False) as migration:
         found = migration.look()
         sizes = migration.sizes(found.steps)
+        tell_of_earlier_layer(run, migration, found)
     if how is PlanFormat.JSON:
         run.output = Output(Format.JSON, quiet=run.output.quiet)
     if how is PlanFormat.SQL and run.output.format is not Format.JSON:

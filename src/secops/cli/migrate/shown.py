@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from secops.cli.command import Run
+    from secops.schema.migrate import Migration
     from secops.schema.versions import Plan
 
 
@@ -19,3 +21,19 @@ def refuse_differences(plan: Plan) -> None:
 def count(plan: Plan) -> int:
     """Return how many statements are left to run."""
     return sum(len(each.statements) for each in plan.steps)
+
+
+def tell_of_earlier_layer(run: Run, migration: Migration, plan: Plan) -> None:
+    """Note that an earlier, home-grown layer was found, and what is left to do about it."""
+    if migration.site.earlier is None:
+        return
+    if not plan.nothing_to_do:
+        run.output.note(
+            "There is an earlier layer with tokens in clear: `secops migrate` takes it over, and the "
+            "app that made it goes on."
+        )
+    else:
+        run.output.note(
+            "An earlier layer is taken over; its app and the new one both work. When the old app has "
+            "gone, `secops migrate contract` drops the clear tokens."
+        )

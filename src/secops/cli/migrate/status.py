@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from secops.cli.command import Run
+from secops.cli.migrate.shown import tell_of_earlier_layer
 from secops.errors import Findings
 
 
@@ -27,6 +28,7 @@ def status(run: Run) -> None:
         state = "pending" if version.revision in pending else applied
         rows.append((version.revision, version.title, state, len(steps) - len(missing), len(steps)))
     run.output.rows(("revision", "title", "state", "steps_done", "steps"), rows)
+    tell_of_earlier_layer(run, migration, plan)
 
 
 def check(run: Run) -> None:

@@ -76,9 +76,10 @@ class Earlier:
 
 def look(conn: Connection, layout: Layout) -> Earlier | None:
     """Return the earlier layer of a database, if it has one, or had one that is not yet given up."""
-    remembered = _recall(conn)
+    remembered = recalled(conn)
     if remembered is not None:
-        return Earlier(remembered, remembered=True)
+        # Once the clear token has gone, nothing of the layer is kept in step or restored.
+        return None if is_contracting(conn) else remembered
     tokens = _columns(conn, layout.schema, TOKENS)
     if not _recognised(tokens):
         return None
@@ -119,7 +120,8 @@ def _columns(conn: Connection, schema: str, table: str) -> dict[str, Was]:
     return {str(name): Was(str(kind), bool(not_null)) for name, kind, not_null in rows}
 
 
-def _recall(conn: Connection) -> dict[str, dict[str, Was]] | None:
+def recalled(conn: Connection) -> Earlier | None:
+    """Return the earlier layer that the database remembers, if it does."""
     if not is_remembered(conn):
         return None
     tables: dict[str, dict[str, Was]] = {}
@@ -127,7 +129,12 @@ def _recall(conn: Connection) -> dict[str, dict[str, Was]] | None:
         table, _, column = name.partition(".")
         kind = definition.removesuffix(_NOT_NULL)
         tables.setdefault(table, {})[column] = Was(kind, kind != definition)
-    return tables
+    return Earlier(tables, remembered=True)
+
+
+def is_contracting(conn: Connection) -> bool:
+    """Say whether `migrate contract` has begun, and dropped the clear token."""
+    return bool(recall(conn, "contracting"))
 
 
 def is_remembered(conn: Connection) -> bool:

@@ -29,6 +29,9 @@ EXCEPTION WHEN invalid_text_representation THEN
 END
 """
 
+NAMES: Final = tuple(_OPERATORS)
+"""What they are called."""
+
 
 def needed(taken: Taken) -> bool:
     """Say whether a jsonb column of a table becomes text."""

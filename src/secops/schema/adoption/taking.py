@@ -19,6 +19,7 @@ from secops.schema.tables import Before
 
 if TYPE_CHECKING:
     from secops.database.connection import Connection
+    from secops.schema.adoption.earlier import Earlier
     from secops.schema.adoption.ways import Plan
     from secops.schema.site import Site
 
@@ -30,9 +31,14 @@ _UNIQUE: Final = f"{TOKENS}_token_hash_key"
 class Taking:
     """What is taken over of an earlier layer."""
 
-    def __init__(self, site: Site) -> None:
-        """Gather it."""
-        earlier = site.earlier
+    def __init__(self, site: Site, *, begun: Earlier | None = None) -> None:
+        """Gather it.
+
+        Args:
+            site: The database.
+            begun: The earlier layer, where giving it up has begun and the site knows none.
+        """
+        earlier = begun or site.earlier
         users = site.layout.users
         schema = site.layout.schema
         self.tables: list[Taken] = []
