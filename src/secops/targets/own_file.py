@@ -62,7 +62,7 @@ def read(path: Path) -> Content:
         ) from None
     except OSError as error:
         raise Refused(f"{path} cannot be read: {error.strerror}.") from None
-    with os.fdopen(handle, "rb") as file:
+    try:
         found = os.fstat(handle)
         if not stat.S_ISREG(found.st_mode):
             raise NoSuchPlace(f"{path} is no plain file.", hint="Name a file that can be replaced.")
@@ -70,7 +70,10 @@ def read(path: Path) -> Content:
             raise Refused(
                 f"{path} is larger than {_LARGEST:,} bytes.", hint="Is it the right file?"
             )
-        return Content(real, file.read(), found)
+        with os.fdopen(handle, "rb", closefd=False) as file:
+            return Content(real, file.read(), found)
+    finally:
+        os.close(handle)
 
 
 @contextlib.contextmanager
