@@ -217,6 +217,8 @@ class Attempts:
             seen = self._seen(conn, key, theirs)
             decision = decide(seen, self.rules.attempts)
             self._write(conn, key, decision)
+            if decision.restarted and person is not None and theirs is not None and theirs[0]:
+                self._mirror(conn, person, decision.count.failed, locks=False)
             match decision.answer:
                 case Answer.PLACE:
                     return Place(identifier, person)

@@ -123,11 +123,13 @@ def wanted(happening: Happening, rules: EventRules) -> bool:
 
 _INSERT: Final = sql.SQL(
     """INSERT INTO {events} (event_type, event_category, severity, user_id, email, ip_address,
-                             user_agent, request_path, request_method, success, message, metadata)
+                             user_agent, request_path, request_method, success, message, metadata,
+                             created_at)
        VALUES (%(e_type)s, %(e_category)s, %(e_severity)s, %(e_user)s::{key}, left(%(e_email)s, 255),
                left(%(e_ip)s, 45), %(e_agent)s, %(e_path)s, %(e_method)s, %(e_success)s,
-               %(e_message)s, %(e_metadata)s)"""
+               %(e_message)s, %(e_metadata)s, clock_timestamp())"""
 )
+# The statement's time and not the transaction's: what locked an account stands before the lock.
 
 
 def insertion(layout: Layout) -> sql.Composed:
