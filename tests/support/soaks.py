@@ -87,5 +87,7 @@ def soak(
     return Soaked("pass" if weighing.passed else "inconclusive")
 
 
-def soaks(seeds: Sequence[int], traffic: Traffic, **how: float) -> Counter[str]:
-    return Counter(soak(seed, traffic, **how).verdict for seed in seeds)  # type: ignore[arg-type]  # factor, days
+def soaks(
+    seeds: Sequence[int], traffic: Traffic, *, factor: float = 1.0, days: int = 1
+) -> Counter[str]:
+    return Counter(soak(seed, traffic, factor=factor, days=days).verdict for seed in seeds)

@@ -114,7 +114,7 @@ class Source(Protocol):
         """Whether it asks the database."""
 
     def windows(
-        self, since: datetime, until: datetime, length: timedelta, around: Surroundings
+        self, since: datetime, until: datetime, length: timedelta, around: Surroundings, /
     ) -> Sequence[Window]:
         """Count.
 

@@ -94,15 +94,18 @@ class Watch:
         if weighing is not None:
             for each in counting:
                 weighing.add((each.bad, each.total))
-        kept_recent: list[evidence.Counts] = [
+        recent: list[evidence.Counts] = [
             (int(bad), int(total)) for bad, total in kept.get("recent", ())
         ]
-        recent, _ = evidence.latest(
-            [*kept_recent, *((each.bad, each.total) for each in closed)],
-            self.options.tripwire_n,
-        )
-        open_ones = [(each.bad, each.total) for each in found if each.at >= until]
-        tripped = kept.get("tripped") or self._tripped([*recent, *open_ones], baseline)
+        tripped = kept.get("tripped")
+        for each in found:
+            if each.at < until:
+                recent, _ = evidence.latest(
+                    [*recent, (each.bad, each.total)], self.options.tripwire_n
+                )
+                tripped = tripped or self._tripped(recent, baseline)
+            else:  # still open: it may trip the wire, and is counted when it closes
+                tripped = tripped or self._tripped([*recent, (each.bad, each.total)], baseline)
         seen = [each.at + self.options.window for each in closed if each.total]
         state: dict[str, Any] = {
             "usual": usual,

@@ -26,11 +26,13 @@ KINDS = {
 EACH = 500
 
 
-def campaign(traffic: Traffic, number: int, **how: float) -> Counter[str]:
+def campaign(traffic: Traffic, number: int, *, factor: float = 1.0, days: int = 1) -> Counter[str]:
     """Run soaks on all cores."""
     parts = [range(at, number, 8) for at in range(8)]
     with ProcessPoolExecutor(os.cpu_count()) as pool:
-        return sum(pool.map(partial(soaks, traffic=traffic, **how), parts), Counter())
+        return sum(
+            pool.map(partial(soaks, traffic=traffic, factor=factor, days=days), parts), Counter()
+        )
 
 
 @pytest.mark.parametrize("kind", KINDS)
