@@ -26,6 +26,8 @@ _SIZES = (
     "shared_buffers=256MB",
     "max_wal_size=4GB",
     "autovacuum_naptime=10s",
+    # As production has it, whatever zone the machine is in.
+    "timezone='UTC'",
 )
 
 # Durability is not what most tests are about; benchmarks keep it.

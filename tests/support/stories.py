@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from support import earlier_layer
 from support.databases import Database
 from support.event_tables import fill, later, loose_ends
 from support.faults import list_into
@@ -75,7 +76,10 @@ def rows(database: Database) -> dict[str, list[str]]:
     )
     found = {}
     for table, name in tables:
-        records = " WHERE event_category <> 'operator'" if name == "security_events" else ""
+        # Of an earlier layer the column is not there yet.
+        category = "to_jsonb(t) ->> 'event_category'"
+        told = name == "security_events"
+        records = f" WHERE {category} IS DISTINCT FROM 'operator'" if told else ""
         query = f"SELECT to_jsonb(t)::text FROM {table} t{records} ORDER BY 1"
         found[name] = [row[0] for row in database.execute(query)]
     return found
@@ -194,6 +198,24 @@ def _by_hand(name: str) -> Callable[[Database, Forked], None]:
     return begin
 
 
+def _earlier(database: Database, _: Forked) -> None:
+    earlier_layer.create(APPS["mixed case"], database, rows=60)
+
+
+def _taken_over(database: Database, run: Forked) -> None:
+    earlier_layer.create(APPS["uuid"], database, rows=60)
+    done = run("migrate", "--yes")
+    assert done.code == 0, done.err
+
+
+def contractions(database: Database) -> Deeds:
+    """Return what was told of clear tokens that went."""
+    return database.execute(
+        """SELECT metadata ->> 'tokens', count(*) FROM security_events
+           WHERE metadata ->> 'direction' = 'contract' GROUP BY 1"""
+    )
+
+
 def _filled(database: Database, _: Forked) -> None:
     fill(database, 200)
 
@@ -277,6 +299,15 @@ STORIES = {
         Story(
             "adopt the plan by hand", ("migrate", "--yes"), _by_hand("mixed case"), hardened=False,
             deeds=versions,
+        ),
+        Story(
+            "take an earlier layer over", ("migrate", "--yes"), _earlier, hardened=False,
+            deeds=versions,
+        ),
+        Story(
+            "give an earlier layer up",
+            ("migrate", "contract", "--yes", "--accept-loss", "60", "--grace", "0s"), _taken_over,
+            hardened=False, deeds=contractions,
         ),
         Story(
             "convert", ("partition", "convert", "--yes"), _filled,

@@ -76,7 +76,8 @@ def contract(
             run.confirm(f"Type the number of clear tokens to drop, {total}:", word=str(total))
             accept_loss = total
         else:
-            check_loss(found.losses, accept_loss)
+            if found.usage is not None:
+                check_loss(found.losses, accept_loss)
             run.confirm(f"Drop {total:,} clear tokens?")
         done: list[Contraction] = []
         with run.output.progress("Contracting", len(found.steps), unit="statements") as progress:

@@ -319,8 +319,7 @@ def follow(taken: Taken) -> Step:
 
 # -- before: batches
 
-_BACKFILL: Final = """
-DO $backfill$
+_BACKFILL: Final = """DO $backfill$
 DECLARE
     page bigint;
     pages bigint;
