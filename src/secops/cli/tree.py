@@ -47,6 +47,27 @@ COMMANDS: Final = (
         "Bring the database to what the plan needs, without downtime.",
         _MIGRATE,
     ),
+    Entry(
+        "profile list", "profile_list", "List the profiles and the rollouts there are.", _MIGRATE
+    ),
+    Entry(
+        "profile show",
+        "profile_show",
+        "Show what a profile sets, with all that it builds on.",
+        _MIGRATE,
+    ),
+    Entry(
+        "profile diff",
+        "profile_diff",
+        "Say how a profile differs from what is live, or from another.",
+        _MIGRATE,
+    ),
+    Entry(
+        "profile lint",
+        "profile_lint",
+        "Examine profiles, rollouts and the registry for what is off.",
+        _MIGRATE,
+    ),
     Entry("report", "report", "Run a report; without a name, list them.", _LOOK),
     Entry("show user", "show_user", "Explain one account: why can't they log in?", _LOOK),
     Entry("lock user", "lock_user", "Keep accounts from logging in.", _ACT),
@@ -67,6 +88,18 @@ COMMANDS: Final = (
         _UPKEEP,
     ),
     Entry("prune events", "prune_events", "Delete events past their retention, by class.", _UPKEEP),
+    Entry(
+        "archive verify",
+        "archive_verify",
+        "Read every file of an archive and say what is not as it was written.",
+        _UPKEEP,
+    ),
+    Entry(
+        "archive query",
+        "archive_query",
+        "Run a report over the archive and the live table as one, or SQL over the archive.",
+        _UPKEEP,
+    ),
     Entry(
         "cron cleanup",
         "cron_cleanup",
@@ -89,6 +122,8 @@ GROUPS: Final = {
     "unlock": "Let accounts log in again.",
     "revoke": "End sessions.",
     "prune": "Delete what has expired.",
+    "archive": "Look at events that were deleted and kept.",
+    "profile": "Sets of environment variables, and the stages of a rollout.",
     "import": "Bring data in.",
     "cron": "Do upkeep on a schedule.",
 }

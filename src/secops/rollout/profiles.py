@@ -182,6 +182,20 @@ class Catalogue:
         """
         return self._resolve(name, ())
 
+    def sources(self, name: str) -> dict[str, str]:
+        """Return for each variable of a profile the profile that says what it is.
+
+        Raises:
+            NothingMatched: There is no such profile.
+            ConfigurationError: As :meth:`resolve`.
+        """
+        self.resolve(name)
+        found: dict[str, str] = {}
+        profile = self.find(name)
+        for each in profile.extends:
+            found |= self.sources(each)
+        return found | dict.fromkeys(profile.own.names, name)
+
     def max_age(self, name: str) -> timedelta | None:
         """Return how long a profile may stay: its own word, or the shortest of what it builds on."""
         found = self.find(name)
