@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import time
+import weakref
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -282,6 +283,8 @@ class Http:
                 # knows what became of the request that found out.
                 limits=httpx2.Limits(keepalive_expiry=2.0),
             )
+            # Who opens a target need not know that it has connections.
+            weakref.finalize(self, self._client.close)
         return self._client
 
     def _trust(self) -> bool | ssl.SSLContext:
@@ -328,7 +331,7 @@ class Http:
     def _learn_time(self, date: str) -> None:
         try:
             told = parsedate_to_datetime(date)
-        except ValueError:
+        except (ValueError, OverflowError):
             return
         if told.tzinfo is not None:
             # The header has whole seconds, cut off.

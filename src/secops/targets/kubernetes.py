@@ -299,10 +299,13 @@ class KubernetesTarget:
                 kind = places[0] if places else self._home(name)
                 found.setdefault(kind, {})[name] = kind.encoded(change.set[name])
             elif places:
-                if places[0] is not self._home(name):
+                home = self._home(name)
+                if places[0] is not home:
                     raise Refused(
-                        f"{name} is in the Secret, and once deleted it would come back in the ConfigMap.",
-                        hint=f"Nothing was written. List {name} under secret_names in secops.yaml.",
+                        f"{name} is in the {places[0].word}, and once deleted would come back in the "
+                        f"{home.word}.",
+                        hint="Nothing was written. In secops.yaml, secret_names lists what belongs into the "
+                        "Secret.",
                     )
                 found.setdefault(places[0], {})[name] = None
         return {kind: found[kind] for kind in (Kind.SECRET, Kind.CONFIG_MAP) if kind in found}

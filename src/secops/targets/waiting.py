@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -18,18 +19,18 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
     """
     given = headers.get("retry-after", "").strip()
     if given:
-        if given.replace(".", "", 1).isdigit():
+        if re.fullmatch(r"[0-9]{1,12}(\.[0-9]*)?", given):
             return min(float(given), 86_400.0)
         try:
             when = parsedate_to_datetime(given)
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
         if when.tzinfo is None:
             when = when.replace(tzinfo=UTC)
         return max(0.0, (when - now).total_seconds())
     for name in ("x-ratelimit-reset", "ratelimit-reset"):
         reset = headers.get(name, "").strip()
-        if reset.isdigit() and len(reset) <= 13:  # noqa: PLR2004  milliseconds since 1970 at most
+        if re.fullmatch(r"[0-9]{1,13}", reset):  # milliseconds since 1970 at most
             number = float(reset)
             if number > 1e12:  # noqa: PLR2004
                 number /= 1000

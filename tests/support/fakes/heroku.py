@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 from support.fakes.server import Answer, Fake, Request, timestamp
@@ -73,37 +74,36 @@ class FakeHeroku(Fake):
         return {"id": words.get(status, "error"), "message": message}
 
     def handle(self, request: Request, *, half: bool) -> Answer:
+        path = request.path.removeprefix(f"/apps/{APP}")
+        refused = self._refused(request, path)
+        if refused is not None:
+            return refused
+        routes: dict[tuple[str, str], Callable[[], Answer]] = {
+            ("GET", "/config-vars"): lambda: Answer(200, self._config),
+            ("PATCH", "/config-vars"): lambda: self._patched(request.body, half),
+            ("GET", "/releases"): lambda: self._listed(request),
+            ("GET", "/dynos"): lambda: Answer(200, self._dynos()),
+            ("GET", ""): lambda: Answer(200, {"name": APP, "maintenance": False}),
+        }
+        for each in self.releases:
+            for name in (each["id"], str(each["version"])):
+                routes["GET", f"/releases/{name}"] = partial(Answer, 200, _shown(each))
+        return routes.get(
+            (request.method, path), lambda: self._no(404, "Couldn't find that app.")
+        )()
+
+    def _refused(self, request: Request, path: str) -> Answer | None:
         if request.headers.get("accept") != "application/vnd.heroku+json; version=3":
             return self._no(404, "The requested API endpoint was not found.")
-        if self.limit is not None:
-            if self.limit <= 0:
-                return Answer(
-                    429, {"id": "rate_limit", "message": "Your account reached the API limit."}
-                )
-            self.limit -= 1
+        if self.limit is not None and self.limit <= 0:
+            body = {"id": "rate_limit", "message": "Your account reached the API limit."}
+            return Answer(429, body)
+        self.limit = None if self.limit is None else self.limit - 1
         if request.headers.get("authorization") != f"Bearer {self.token}":
             return self._no(401, "Invalid credentials provided.")
-        path = request.path.removeprefix(f"/apps/{APP}")
         if f"{request.method} {path}" in self.denied:
             return self._no(403, "You do not have access to the app.")
-        match request.method, path:
-            case "GET", "/config-vars":
-                return Answer(200, self._config)
-            case "PATCH", "/config-vars":
-                return self._patched(request.body, half)
-            case "GET", "/releases":
-                return self._listed(request)
-            case "GET", "/dynos":
-                return Answer(200, self._dynos())
-            case "GET", "/account":
-                return Answer(200, {"email": "ci@example.com"})
-            case "GET", "":
-                return Answer(200, {"name": APP, "maintenance": False})
-            case "GET", _ if path.startswith("/releases/"):
-                for each in self.releases:
-                    if path.removeprefix("/releases/") in {each["id"], str(each["version"])}:
-                        return Answer(200, _shown(each))
-        return self._no(404, "Couldn't find that app.")
+        return None
 
     def _no(self, status: int, message: str) -> Answer:
         return Answer(status, self.failure(status, message))

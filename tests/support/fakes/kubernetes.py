@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import copy
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
@@ -50,7 +51,7 @@ class FakeKubernetes(Fake):
             },
         )
         self.deployment["metadata"]["generation"] = 1
-        self.running = self.variables
+        self._running = self.variables
         self._carries = self.variables
         self._rolled(good=True)
 
@@ -67,6 +68,10 @@ class FakeKubernetes(Fake):
             name: _decode(value) for name, value in (self.secret or {"data": {}})["data"].items()
         }
         return {**held, **self.config_map["data"]}
+
+    @property
+    def running(self) -> dict[str, str]:
+        return self._running
 
     def edit(
         self,
@@ -100,45 +105,49 @@ class FakeKubernetes(Fake):
         if request.headers.get("authorization") != f"Bearer {self.token}":
             return self._no(401, "Unauthorized")
         if request.path == "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews":
-            asked = request.body["spec"]["resourceAttributes"]
-            assert asked["namespace"] == NAMESPACE
-            allowed = f"{asked['verb']} {asked['resource']}" not in self.denied
-            return Answer(201, {**request.body, "status": {"allowed": allowed}})
-        found = re.fullmatch(rf"(?:{_CORE}|{_APPS})/(\w+)/([\w-]+)", request.path)
-        if not found:
-            return self._no(404, "the server could not find the requested resource")
-        resource, name = found[1], found[2]
+            return self._reviewed(request.body)
+        found = re.fullmatch(rf"(?:{_CORE}|{_APPS})/(\w+)/([\w.-]+)", request.path)
+        resource, name = found.groups() if found else ("?", "?")
+        held = {
+            "configmaps": self.config_map, "secrets": self.secret, "deployments": self.deployment,
+        }.get(resource)  # fmt: skip
         verb = {"GET": "get", "PATCH": "patch"}.get(request.method, "?")
         if f"{verb} {resource}" in self.denied or verb == "?":
             message = f'{resource} "{name}" is forbidden: User "ci" cannot {verb} resource'
             return self._no(403, message)
-        held = {
-            "configmaps": self.config_map, "secrets": self.secret, "deployments": self.deployment,
-        }.get(resource)  # fmt: skip
         if held is None or held["metadata"]["name"] != name:
             return self._no(404, f'{resource} "{name}" not found')
-        if verb == "patch":
-            return self._patched(held, request, half)
-        return Answer(200, held)
+        return self._patched(held, request, half) if verb == "patch" else Answer(200, held)
 
-    def _patched(self, held: dict[str, Any], request: Request, half: bool) -> Answer:
+    def _reviewed(self, body: Any) -> Answer:
+        asked = body["spec"]["resourceAttributes"]
+        assert asked["namespace"] == NAMESPACE
+        allowed = f"{asked['verb']} {asked['resource']}" not in self.denied
+        return Answer(201, {**body, "status": {"allowed": allowed}})
+
+    def _wrong(
+        self, held: Mapping[str, Any], request: Request, wanted: str | None
+    ) -> Answer | None:
+        data = request.body.get("data", {})
         if request.headers.get("content-type") != "application/merge-patch+json":
             return self._no(415, "the body of the request was in an unknown format")
-        patch = dict(request.body)
-        wanted = patch.get("metadata", {}).pop("resourceVersion", None)
         if wanted is not None and wanted != held["metadata"]["resourceVersion"]:
             name = held["metadata"]["name"]
             return self._no(409, f'Operation cannot be fulfilled on "{name}": object was modified')
-        if held.get("immutable") and "data" in patch:
+        if held.get("immutable") and data:
             return self._no(422, "data: Forbidden: field is immutable when `immutable` is set")
-        for name, value in patch.get("data", {}).items():
+        for name, value in data.items():
             if not re.fullmatch(r"[-._a-zA-Z0-9]+", name):
                 return self._no(422, f"data[{name}]: Invalid value")
-            if held["kind"] == "Secret" and value is not None:
-                try:
-                    base64.b64decode(value, validate=True)
-                except (binascii.Error, ValueError):
-                    return self._no(400, "illegal base64 data")
+            if held["kind"] == "Secret" and not _is_base64(value):
+                return self._no(400, "illegal base64 data")
+        return None
+
+    def _patched(self, held: dict[str, Any], request: Request, half: bool) -> Answer:
+        patch = copy.deepcopy(request.body)
+        wrong = self._wrong(held, request, patch.get("metadata", {}).pop("resourceVersion", None))
+        if wrong is not None:
+            return wrong
         if half and "data" in patch:
             patch["data"] = dict(sorted(patch["data"].items())[: len(patch["data"]) // 2])
         before = held["spec"]["template"] if held["kind"] == "Deployment" else None
@@ -168,8 +177,9 @@ class FakeKubernetes(Fake):
     def _merge(self, held: dict[str, Any], patch: Mapping[str, Any], manager: str) -> None:
         before = _merged(held, {})
         held.update(_merged(held, patch))
-        held.setdefault("data", {}) if held["kind"] != "Deployment" else None
-        if {**held} == {**before}:
+        if held["kind"] != "Deployment":
+            held.setdefault("data", {})
+        if held == before:
             return
         self._version += 1
         held["metadata"]["resourceVersion"] = str(self._version)
@@ -195,24 +205,28 @@ class FakeKubernetes(Fake):
             "availableReplicas": count,
         }  # fmt: skip
         if good:
-            self.running = self._carries
+            self._running = self._carries
 
 
 def _merged(held: Any, patch: Any) -> Any:
     """Apply a merge patch (RFC 7396)."""
     if not isinstance(patch, Mapping):
         return patch
-    made = (
-        {key: _merged(each, {}) if isinstance(each, dict) else each for key, each in held.items()}
-        if isinstance(held, dict)
-        else {}
-    )
+    made = copy.deepcopy(held) if isinstance(held, dict) else {}
     for key, each in patch.items():
         if each is None:
             made.pop(key, None)
         else:
             made[key] = _merged(made.get(key), each)
     return made
+
+
+def _is_base64(value: str | None) -> bool:
+    try:
+        base64.b64decode(value or "", validate=True)
+    except (binascii.Error, ValueError):
+        return False
+    return True
 
 
 def _encode(value: str) -> str:

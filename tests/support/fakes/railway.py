@@ -240,7 +240,7 @@ class FakeRailway(Fake):
         kinds = [_KINDS.get(each, "rights") for each in roots]
         return "read" if "variables" in roots else (kinds or ["rights"])[0]
 
-    def failure(self, status: int, message: str) -> Any:
+    def failure(self, status: int, message: str) -> Any:  # noqa: ARG002  only its words
         return {"errors": [{"message": message}]}
 
     def handle(self, request: Request, *, half: bool) -> Answer:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 from support.fakes.server import Answer, Fake, Request, timestamp
@@ -55,7 +56,7 @@ class FakeRender(Fake):
         self,
         set: Mapping[str, str] | None = None,
         unset: Iterable[str] = (),
-        who: str = "mallory@example.com",
+        who: str = "mallory@example.com",  # noqa: ARG002  Render does not remember who
     ) -> None:
         with self.lock:
             self._env |= set or {}
@@ -76,38 +77,41 @@ class FakeRender(Fake):
             return "deploy" if request.method == "POST" else "status"
         return "rights"
 
-    def failure(self, status: int, message: str) -> Any:
+    def failure(self, status: int, message: str) -> Any:  # noqa: ARG002  only its words
         return {"id": "x", "message": message}
 
     def handle(self, request: Request, *, half: bool) -> Answer:
-        if self.limit is not None:
-            if self.limit <= 0:
-                return Answer(429, self.failure(429, "too many requests"), {"Ratelimit-Reset": "2"})
-            self.limit -= 1
+        path = request.path.removeprefix(f"/v1/services/{SERVICE}")
+        refused = self._refused(request, path)
+        if refused is not None:
+            return refused
+        limit = int(request.query.get("limit", "20"))
+        listed = [{"deploy": _shown(each), "cursor": each["id"]} for each in self.deploys]
+        about = {
+            "id": SERVICE, "name": "api", "suspended": self.suspended,
+            "serviceDetails": {"healthCheckPath": "/healthz"},
+        }  # fmt: skip
+        routes: dict[tuple[str, str], Callable[[], Answer]] = {
+            ("GET", "/env-vars"): lambda: self._page(request.query),
+            ("PUT", "/env-vars"): lambda: self._put(request.body, half),
+            ("GET", ""): lambda: Answer(200, about),
+            ("GET", "/deploys"): lambda: Answer(200, listed[:limit]),
+            ("POST", "/deploys"): lambda: self._posted(request.body),
+        }
+        for each in self.deploys:
+            routes["GET", f"/deploys/{each['id']}"] = partial(Answer, 200, _shown(each))
+        missing = Answer(404, self.failure(404, "not found"))
+        return routes.get((request.method, path), lambda: missing)()
+
+    def _refused(self, request: Request, path: str) -> Answer | None:
+        if self.limit is not None and self.limit <= 0:
+            return Answer(429, self.failure(429, "too many requests"), {"Ratelimit-Reset": "2"})
+        self.limit = None if self.limit is None else self.limit - 1
         if request.headers.get("authorization") != f"Bearer {self.token}":
             return Answer(401, self.failure(401, "Unauthorized"))
-        path = request.path.removeprefix(f"/v1/services/{SERVICE}")
         if f"{request.method} {path}" in self.denied:
             return Answer(403, self.failure(403, "forbidden"))
-        match request.method, path:
-            case "GET", "/env-vars":
-                return self._page(request.query)
-            case "PUT", "/env-vars":
-                return self._put(request.body, half)
-            case "GET", "":
-                return Answer(200, {"id": SERVICE, "name": "api", "suspended": self.suspended,
-                                    "serviceDetails": {"healthCheckPath": "/healthz"}})  # fmt: skip
-            case "GET", "/deploys":
-                limit = int(request.query.get("limit", "20"))
-                shown = [{"deploy": _shown(each), "cursor": each["id"]} for each in self.deploys]
-                return Answer(200, shown[:limit])
-            case "POST", "/deploys":
-                return self._posted(request.body)
-            case "GET", _ if path.startswith("/deploys/"):
-                for each in self.deploys:
-                    if each["id"] == path.removeprefix("/deploys/"):
-                        return Answer(200, _shown(each))
-        return Answer(404, self.failure(404, "not found"))
+        return None
 
     def _page(self, query: Mapping[str, str]) -> Answer:
         names = sorted(self._env)

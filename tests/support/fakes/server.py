@@ -4,6 +4,7 @@ Every fake has the same face, which is all that a harness needs::
 
     with FakeRailway(variables={"JWT_EXPIRATION": "1h"}) as fake:
         target = railway.make(fake.place("prod"), fake.environ)
+        fake.running              # the variables of the process that serves
         fake.variables            # what the service's variables are now, name to value
         fake.edit(set={...}, unset={...}, who="mallory@example.com")   # behind our back, and it deploys
         fake.deployed             # how many deployments were started since the fake began
@@ -151,6 +152,11 @@ class Fake(ABC):
     @abstractmethod
     def variables(self) -> dict[str, str]:
         """What the service's own variables are now."""
+
+    @property
+    @abstractmethod
+    def running(self) -> dict[str, str]:
+        """The variables of the process that serves: those of the deployment that went live last."""
 
     @abstractmethod
     def edit(
