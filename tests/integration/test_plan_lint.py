@@ -16,6 +16,21 @@ if TYPE_CHECKING:
     from support.databases import Command
     from support.servers import Server
 
+ALSO = {
+    "earlier layer": {
+        # In one transaction with the change of types that would build them again while the app waits; they
+        # are built concurrently right after it.
+        "require-concurrent-index-deletion",
+        # Each is one that PostgreSQL makes in the catalogue alone: test_plan_truth.py sees no file change.
+        "changing-column-type",
+        # So that rows come in without what only the old app writes.
+        "ban-drop-not-null",
+        # Its values stand in the column that takes its name, in the same transaction.
+        "ban-drop-column",
+        "renaming-column",
+    }
+}
+"""What is waived for one layout alone."""
 RULES = Path(__file__).parents[2] / ".squawk.toml"
 
 
@@ -50,8 +65,8 @@ def test_squawk_has_nothing_to_say_of_a_plan_but_what_is_waived(
         script = tmp_path / f"{name}.sql"
         done = secops.on(database)("migrate", "plan", "--format", "sql")
         script.write_text(done.out, encoding="utf-8")
-        assert findings(script, server, RULES) == []
-        said |= set(findings(script, server, none))
+        assert set(findings(script, server, RULES)) == ALSO.get(name, set())
+        said |= set(findings(script, server, none)) - ALSO.get(name, set())
         server.drop(database.name)
     # A rule that nothing breaks needs no waiver.
     assert said == set(rules["excluded_rules"])

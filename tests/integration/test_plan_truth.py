@@ -78,6 +78,12 @@ def proves(watch: Watch, database: Database, step: Step, *, undo: bool = False) 
     back = step.undoing(finding)
     statements = ([back] if back is not None else []) if undo else step.statements(finding)
     for statement in statements:
+        if statement.as_string().startswith("DO $backfill$"):
+            # It commits after each batch, so no transaction can be looked into; what rows it locks, and
+            # that nobody waits for it, is in test_earlier_layer.py.
+            with database.connect() as conn:
+                conn.execute(statement)
+            continue
         said = declared(database, statement)
         assert watch.run(statement) == said, statement.as_string()
     return len(statements)

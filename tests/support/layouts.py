@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from support.databases import Database
+from support.earlier_layer import create
 from support.schemas import APPS
 
 
@@ -35,4 +36,15 @@ def by_hand(database: Database) -> None:
     )
 
 
-LAYOUTS: dict[str, Callable[[Database], None]] = {"users only": users_only, "by hand": by_hand}
+def earlier_layer(database: Database) -> None:
+    """Layout B: tokens in clear, times without a zone, events of another kind."""
+    create(APPS["uuid"], database, rows=2000)
+    database.execute("INSERT INTO users (email) SELECT 'p' || n FROM generate_series(1, 2000) n")
+    database.execute("ANALYZE")
+
+
+LAYOUTS: dict[str, Callable[[Database], None]] = {
+    "users only": users_only,
+    "by hand": by_hand,
+    "earlier layer": earlier_layer,
+}

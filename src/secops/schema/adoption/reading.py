@@ -43,10 +43,6 @@ class Index:
     predicate: str
     columns: frozenset[str]
 
-    def concurrently(self) -> str:
-        """Return the statement that builds it beside a running app."""
-        return re.sub(r"^CREATE (UNIQUE )?INDEX ", r"CREATE \1INDEX CONCURRENTLY ", self.definition)
-
     def computes_with(self, columns: Collection[str]) -> bool:
         """Say whether it does more with one of these columns than to order by it or ask for NULL.
 
@@ -70,6 +66,11 @@ class Holder:
     column: str
     what: str
     mend: str
+
+
+def concurrently(definition: str) -> str:
+    """Return the statement that builds an index beside a running app, of the one that describes it."""
+    return re.sub(r"^CREATE (UNIQUE )?INDEX ", r"CREATE \1INDEX CONCURRENTLY ", definition)
 
 
 def indexes(conn: Connection, schema: str, table: str) -> list[Index]:
@@ -181,18 +182,17 @@ def odd_zones(conn: Connection, schema: str, table: str) -> list[tuple[str, str]
     server; what an app sets by itself once it is connected cannot be seen.
     """
     rows = conn.execute(
-        """WITH zones AS (
-               SELECT s.setrole, s.setdatabase, split_part(o, '=', 2) AS zone
-               FROM pg_db_role_setting s CROSS JOIN unnest(s.setconfig) AS o
-               WHERE o ILIKE 'timezone=%%'),
-           here AS (SELECT oid FROM pg_database WHERE datname = current_database()),
-           ours AS (SELECT reset_val AS zone FROM pg_settings WHERE name = 'TimeZone')
-           SELECT r.rolname::text, coalesce(
-                      (SELECT zone FROM zones, here WHERE setrole = r.oid AND setdatabase = here.oid),
-                      (SELECT zone FROM zones WHERE setrole = r.oid AND setdatabase = 0),
-                      (SELECT zone FROM zones, here WHERE setrole = 0 AND setdatabase = here.oid),
-                      (SELECT zone FROM ours))
+        """SELECT r.rolname::text, coalesce(
+                      (SELECT split_part(o, '=', 2)
+                       FROM pg_db_role_setting s CROSS JOIN unnest(s.setconfig) AS o
+                       WHERE o ILIKE 'timezone=%%'
+                         AND s.setrole IN (r.oid, 0) AND s.setdatabase IN (d.oid, 0)
+                       -- As the server has it: the role in the database, the role, the database.
+                       ORDER BY s.setrole = 0, s.setdatabase = 0
+                       LIMIT 1),
+                      (SELECT reset_val FROM pg_settings WHERE name = 'TimeZone'))
            FROM pg_roles r
+           JOIN pg_database d ON d.datname = current_database()
            JOIN pg_class c ON c.relname = %(table)s
            JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = %(schema)s
            WHERE r.rolcanlogin AND has_table_privilege(r.oid, c.oid, 'INSERT')

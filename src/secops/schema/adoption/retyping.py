@@ -15,7 +15,7 @@ from psycopg import sql
 from secops.schema import catalogue, effects
 from secops.schema.adoption.earlier import AWARE, recall
 from secops.schema.adoption.memory import forgetting, remembering
-from secops.schema.adoption.reading import holders, indexes
+from secops.schema.adoption.reading import concurrently, holders, indexes
 from secops.schema.adoption.ways import Way
 from secops.schema.effects import Statement, together
 from secops.schema.indexes import as_sql
@@ -56,7 +56,7 @@ def retype(taken: Taken) -> Step:
             gone = _to_drop(conn, taken, changing)
             suspended = _suspended(conn, taken, changing)
             todo.append((_change(conn, taken, changing, gone, suspended), Lock.SHORT))
-            remade |= {f"{label}.{each.name}": each.concurrently() for each in gone}
+            remade |= {f"{label}.{each.name}": each.definition for each in gone}
             checks += [f"{label}.{each.name}" for each in suspended]
         elif not recall_any(conn, label):
             return DONE
@@ -75,7 +75,9 @@ def retype(taken: Taken) -> Step:
                 )
                 todo.append((Statement(dropping, effects.drops_index(taken.table)), Lock.LONG))
             if found is None or not found.valid:
-                build = Statement(as_sql(definition), effects.builds_index(taken.table))
+                build = Statement(
+                    as_sql(concurrently(definition)), effects.builds_index(taken.table)
+                )
                 todo.append((build, Lock.LONG))
         for name in checks:
             validate = sql.SQL("ALTER TABLE {} VALIDATE CONSTRAINT {}").format(
@@ -224,7 +226,7 @@ def _change(
                 sql.Identifier(each.name), as_sql(definition)
             )
         )
-    notes = [("index", f"{label}.{each.name}", each.concurrently()) for each in gone]
+    notes = [("index", f"{label}.{each.name}", each.definition) for each in gone]
     notes += [("check", f"{label}.{each.name}", "") for each in suspended if each.validated]
     notes.append(("analyze", f"{label}.", ""))
     parts: list[sql.Composable] = [
