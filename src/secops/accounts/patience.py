@@ -28,6 +28,8 @@ T = TypeVar("T")
 # Rows are chosen by key in these transactions; one that runs longer than this is stuck.
 _STATEMENT_TIMEOUT: Final = timedelta(seconds=30)
 _NAMED: Final = 3
+# What holds many rows already keeps the app from all of them for as long as it waits for the next.
+_SHARE: Final = 4
 # So many failures in a row mean that somebody holds all of the table.
 _IN_VAIN: Final = 5
 # Who waits to read makes nobody else wait.
@@ -51,13 +53,16 @@ class Patience:
         """Return what the settings say."""
         return cls(lock_timeout=settings.span("lock_timeout"))
 
-    def run(self, conn: Connection, layout: Layout, work: Callable[[], T]) -> T:
+    def run(
+        self, conn: Connection, layout: Layout, work: Callable[[], T], *, many: bool = False
+    ) -> T:
         """Do work in one transaction, again from its start where it met a lock.
 
         Args:
             conn: In autocommit mode.
             layout: Whose users table to look at for who holds it.
             work: Leaves nothing behind outside the database when it is interrupted.
+            many: Whether it locks the rows of many accounts; then it waits less for the next.
 
         Raises:
             Busy: The lock was still held at the last try; names who most likely holds it.
@@ -65,10 +70,11 @@ class Patience:
         # What is decided must see what others did while a row was waited for; a database's default may
         # be stricter, and end a run in its middle.
         conn.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+        lock_timeout = self.lock_timeout / _SHARE if many else self.lock_timeout
         for left in reversed(range(self.tries)):
             try:
                 with transaction(
-                    conn, lock_timeout=self.lock_timeout, statement_timeout=_STATEMENT_TIMEOUT
+                    conn, lock_timeout=lock_timeout, statement_timeout=_STATEMENT_TIMEOUT
                 ):
                     return work()
             except (pg.LockNotAvailable, pg.DeadlockDetected):

@@ -38,7 +38,7 @@ ACCESS_TOKENS: Final = (
 )
 """What an operator must know who ends sessions: no refresh token is needed for these."""
 
-BATCH: Final = 1_000
+BATCH: Final = 200
 """Sessions that one transaction ends."""
 
 LISTED: Final = 10_000
@@ -235,7 +235,7 @@ def revoke(
         return ended
 
     if total <= BATCH and len(planned.counts) <= states.BATCH:
-        done = patience.run(conn, layout, whole)
+        done = patience.run(conn, layout, whole, many=total > 1)
         progress.advance(total)
         return Revoked(
             sum(len(each.tokens) for each in done), len(done), _named(conn, layout, done)
@@ -276,7 +276,7 @@ def _in_parts(
 
         count = BATCH
         while count == BATCH:  # an account may have more sessions than one transaction takes
-            ended = patience.run(conn, layout, some)
+            ended = patience.run(conn, layout, some, many=len(ids) > 1)
             count = sum(len(each.tokens) for each in ended)
             yield ended
 

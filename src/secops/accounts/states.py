@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 FOREVER: Final = datetime(9999, 12, 31, tzinfo=UTC)
 """What ``locked_until`` holds where a lock has no end; drivers choke on PostgreSQL's ``infinity``."""
 
-BATCH: Final = 500
+BATCH: Final = 100
 """Accounts that one transaction changes; the app waits for any of them no longer than it takes."""
 
 

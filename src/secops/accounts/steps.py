@@ -130,7 +130,7 @@ def apply(
         return steps
 
     if len(ids) <= BATCH:
-        steps = patience.run(conn, layout, whole)
+        steps = patience.run(conn, layout, whole, many=len(ids) > 1)
         progress.advance(len(steps))
         return steps
     patience.run(
@@ -140,7 +140,7 @@ def apply(
     stuck: list[Busy] = []
 
     def step(part: Sequence[object]) -> Iterator[list[Step]]:
-        yield patience.run(conn, layout, lambda: work(part))
+        yield patience.run(conn, layout, lambda: work(part), many=len(part) > 1)
 
     for steps in through(batches(ids), step, stuck):
         done += steps
