@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from support import poolers
 from support.databases import Command, Database, Result
+from support.pgbouncer import pgbouncer
 from support.servers import Server
 
 pytestmark = pytest.mark.own_process
@@ -407,8 +407,8 @@ def test_the_server_ends_the_session_in_the_middle_of_a_report(
 
 
 def test_the_network_goes_away_in_the_middle_of_a_report(on: Command, hardened: Database) -> None:
-    with poolers.pooler(hardened.server.port) as port:
-        url = hardened.url.replace(str(hardened.server.port), str(port))
+    with pgbouncer(hardened.server) as between:
+        url = between.url(hardened)
         process = on.start(
             "report", "slow", "--json", env={**_slow_report(on.home), "SECOPS_DATABASE_URL": url}
         )

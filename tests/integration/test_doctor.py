@@ -14,8 +14,8 @@ from secops.doctor import activity, clock, connection, extensions, pooler, privi
 from secops.doctor.check import Check, Need, Patient, Result, Status, ok
 from secops.doctor.examination import CHECKS, Examination, examine
 from secops.settings import load
-from support import poolers
 from support.databases import Database
+from support.pgbouncer import pgbouncer
 
 
 def patient(database: Database, user: str = "postgres", **environ: str) -> Patient:
@@ -299,9 +299,8 @@ def test_another_encoding_on_the_way_is_noticed(hardened: Database) -> None:
 def test_a_pooler_in_between_is_found_and_a_way_around_it_checked(
     hardened: Database, database: Database
 ) -> None:
-    port = hardened.server.port
-    with poolers.pooler(port) as pooled:
-        through = hardened.url.replace(str(port), str(pooled))
+    with pgbouncer(hardened.server) as bouncer:
+        through = bouncer.url(hardened)
 
         def told(direct: str = "") -> Result:
             environ = {"SECOPS_DIRECT_URL": direct} if direct else {}

@@ -1,4 +1,4 @@
-"""Migrating beside others: whoever holds locks, other runners, a pooler in between."""
+"""Migrating beside others: whoever holds locks, other runners."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.pooler import Pooler
-from support.schemas import leftovers, shape
+from support.schemas import leftovers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -122,16 +121,6 @@ def test_an_old_snapshot_that_an_index_waits_for_is_named(
     assert leftovers(app_db) == []
 
 
-def test_of_several_runners_one_applies_and_all_succeed(secops: Command, app_db: Database) -> None:
-    on = secops.on(app_db)
-    with ThreadPoolExecutor(5) as pool:
-        done = list(pool.map(lambda _: on("migrate", "--yes", "--json"), range(5)))
-    assert [each.code for each in done] == [0] * 5, [each.err for each in done]
-    assert sorted(len(each.json()["applied"]) for each in done) == [0, 0, 0, 0, 3]
-    assert app_db.value("SELECT count(*) FROM security_events") == 3
-    assert leftovers(app_db) == []
-
-
 def test_a_runner_that_never_ends_is_named(secops: Command, app_db: Database) -> None:
     with holding(app_db, "SELECT pg_advisory_xact_lock(24256, 1)") as pid:
         done = secops.on(app_db)("migrate", "--yes", "--lock-budget", "1s")
@@ -199,28 +188,6 @@ def test_ctrl_c_in_a_build_leaves_what_the_next_run_repairs(
     assert done.code == 0, done.err
     assert any(sql.startswith("DROP INDEX CONCURRENTLY") for sql in done.json()["sql"])
     assert leftovers(app_db) == []
-
-
-def test_behind_a_pooler_it_asks_for_the_server_itself(secops: Command, app_db: Database) -> None:
-    pooler = Pooler(app_db.server)
-    try:
-        before = shape(app_db)
-        through = secops.on(app_db, SECOPS_DATABASE_URL=pooler.url(app_db.name))
-        for words in (["migrate", "--yes"], ["migrate", "down", "--yes"]):
-            done = through(*words)
-            assert done.code == 2, done.err
-            assert "SECOPS_DIRECT_URL" in done.err
-        assert shape(app_db) == before
-        # Looking is harmless, and needs no session.
-        assert through("migrate", "status").code == 0
-        both = secops.on(
-            app_db,
-            SECOPS_DATABASE_URL=pooler.url(app_db.name),
-            SECOPS_DIRECT_URL=app_db.url,
-        )
-        assert both("migrate", "--yes").code == 0
-    finally:
-        pooler.close()
 
 
 @pytest.mark.parametrize("budget", ["-1s", "soon", "5"])

@@ -27,6 +27,10 @@ from secops.errors import Busy, OutcomeUnknown
 _NAMESPACE: Final = 0x5EC0
 """The first of the two advisory lock keys; the second is the task's number in :data:`TASKS`."""
 
+_SHORTEST_PAUSE: Final = 0.1
+_LONGEST_PAUSE: Final = 1.0
+"""Seconds between two looks at whether the lock is free; they grow from one to the other."""
+
 TASKS: Final[dict[str, int]] = {
     "migrate": 1,
     "prune tokens": 2,
@@ -151,7 +155,7 @@ def one_runner(
     """
     with open_connection() as conn:
         deadline = time.monotonic() + wait.total_seconds()
-        told = 0.0
+        told, pause = 0.0, _SHORTEST_PAUSE
         while True:
             with conn.transaction():
                 # A database's default may be stricter, and a snapshot held for the whole run would
@@ -179,4 +183,7 @@ def one_runner(
             if waiting and now - told >= 1:
                 waiting(holders)
                 told = now
-            time.sleep(random.uniform(0.05, 0.2))  # noqa: S311  jitter, not a secret
+            jitter = random.uniform(0.5, 1.5)  # noqa: S311  not a secret
+            time.sleep(min(pause * jitter, deadline - now))
+            # Many who wait are not to keep the server busy with asking.
+            pause = min(pause * 1.5, _LONGEST_PAUSE)

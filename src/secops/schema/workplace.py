@@ -55,6 +55,10 @@ class Workplace:
 
     @contextmanager
     def _alone(self, observer: Observer, budget: timedelta) -> Iterator[Held]:
+        if self.pooled:
+            # What is set below would stay with a connection that the pooler then gives to the app.
+            raise pooler_in_between(self.settings)
+
         def waiting(holders: list[Holder]) -> None:
             observer.waiting("Another session changes the schema", holders)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +12,7 @@ from secops.schema.partitions.obstacles import Obstacle
 from secops.schema.partitions.undoing import Undoing
 from secops.schema.workplace import opened
 from support.event_tables import fill, kind, loose_ends
-from support.poolers import pooler
+from support.pgbouncer import pgbouncer
 from support.schemas import shape
 
 if TYPE_CHECKING:
@@ -272,8 +271,8 @@ def test_who_may_not_is_told_what_to_grant(secops: Command, hardened: Database) 
 def test_a_pooler_in_between_is_an_obstacle_and_the_direct_url_removes_it(
     hardened: Database,
 ) -> None:
-    with pooler(hardened.server.port) as port:
-        url = re.sub(r":\d+/", f":{port}/", hardened.url)
+    with pgbouncer(hardened.server) as bouncer:
+        url = bouncer.url(hardened)
         (found,) = in_the_way(hardened, database_url=url)
         assert (found.kind, found.guard) == ("pooler", True)
         assert "SECOPS_DIRECT_URL" in found.mend
