@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.forked import Forked
-from support.schemas import APPS, App, dump, leftovers, shape
+from support.schemas import APPS, REVISIONS, App, dump, leftovers, shape
 from support.watched import plain
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from support.databases import Database
 
-HEAD = "0004"
+HEAD = REVISIONS[-1]
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def target(app: App, database: Database) -> dict[tuple[str, str], str]:
 def test_every_kind_of_app_reaches_the_target(secops: Forked, database: Database, app: App) -> None:
     app.create(database)
     outcome = migrated(secops, database)
-    assert outcome["applied"] == ["0001", "0002", "0003", "0004"]
+    assert outcome["applied"] == REVISIONS
     assert outcome["changed"] == len(outcome["sql"])  # type: ignore[arg-type]
     assert leftovers(database) == []
     columns = target(app, database)
@@ -79,7 +79,7 @@ def test_the_plans_sql_run_by_hand_is_taken_over(
     before = database.execute(f"SELECT * FROM {place}.refresh_tokens ORDER BY id")
     events = database.value(f"SELECT count(*) FROM {place}.security_events")
     outcome = migrated(secops, database)
-    assert outcome["applied"] == ["0001", "0002", "0003", "0004"]
+    assert outcome["applied"] == REVISIONS
     after = database.execute(f"SELECT * FROM {place}.refresh_tokens ORDER BY id")
     assert [row[: len(before[0])] for row in after] == before
     kept = f"SELECT count(*) FROM {place}.security_events WHERE event_type = 'login_failed'"
@@ -146,7 +146,7 @@ def test_the_plan_as_sql_runs_in_psql_to_the_same_schema(
             conn.execute(statement.encode())
     # The versions are not recorded yet, and every step is found done.
     outcome = migrated(secops, database)
-    assert (outcome["changed"], outcome["applied"]) == (0, ["0001", "0002", "0003", "0004"])
+    assert (outcome["changed"], outcome["applied"]) == (0, REVISIONS)
 
 
 def test_users_is_not_rewritten_and_older_apps_go_on(secops: Forked, app_db: Database) -> None:
@@ -173,7 +173,7 @@ def test_each_version_leaves_an_event_and_the_run_an_operation(
         """SELECT event_category, metadata ->> 'revision', metadata ->> 'actor', message
            FROM security_events WHERE event_type = 'schema_migrated' ORDER BY 2"""
     )
-    assert [row[1] for row in rows] == ["0001", "0002", "0003", "0004"]
+    assert [row[1] for row in rows] == REVISIONS
     assert {row[0] for row in rows} == {"operator"}
     assert {row[2] for row in rows} == {"ops@example.com"}
     assert "The plan's tables" in rows[0][3]
@@ -196,10 +196,10 @@ def test_options_before_a_subcommand_are_not_lost_quietly(secops: Forked, app_db
 
 def test_status_says_what_is_applied(secops: Forked, app_db: Database) -> None:
     on = secops.on(app_db)
-    assert [row["state"] for row in on("migrate", "status", "--json").json()] == ["pending"] * 4
+    assert [row["state"] for row in on("migrate", "status", "--json").json()] == ["pending"] * len(REVISIONS)
     migrated(secops, app_db)
     rows = on("migrate", "status", "--json").json()
-    assert [row["state"] for row in rows] == ["applied"] * 4
+    assert [row["state"] for row in rows] == ["applied"] * len(REVISIONS)
     assert all(row["steps_done"] == row["steps"] for row in rows)
 
 
@@ -221,7 +221,7 @@ def test_odd_defaults_of_the_database_change_nothing(secops: Forked, app_db: Dat
             "DateStyle = 'German'",
         ):
             conn.execute(f'ALTER DATABASE "{app_db.name}" SET {setting}'.encode())
-    assert migrated(secops, app_db)["applied"] == ["0001", "0002", "0003", "0004"]
+    assert migrated(secops, app_db)["applied"] == REVISIONS
 
 
 def test_alembic_by_itself_is_told_to_use_secops() -> None:

@@ -20,7 +20,8 @@ from support.databases import Command, Database, Result
 MEMBERS = {"deploy": "secops_migrator", "opal": "secops_operator", "rhea": "secops_reader"}
 OURS = ("public.users", "public.refresh_tokens", "public.security_events")
 ROLLOUTS = ("secops.rollouts", "secops.rollout_journal", "secops.rollout_readings")
-INTERNAL = ("secops.accounts", "secops.operations", "secops.alembic_version", *ROLLOUTS)
+BACKEND = ("secops.login_attempts", "secops.rate_limits", "secops.outbox")
+INTERNAL = ("secops.accounts", "secops.operations", "secops.alembic_version", *ROLLOUTS, *BACKEND)
 EVENT = (
     "INSERT INTO security_events (event_type, event_category, severity, user_id, email, ip_address,"
     " success, created_at) SELECT 'login_failed', 'authentication', 'warning', id, email,"
@@ -339,7 +340,7 @@ def test_the_operator_can_touch_nothing_but_locks_and_sessions(stage: Stage) -> 
 @pytest.mark.parametrize("who", ["rhea", "opal"])
 def test_only_the_migrator_can_take_the_schema_away(stage: Stage, who: str) -> None:
     before = stage.contents()
-    asked = stage.run(who, "migrate", "down", "base", "--yes", "--json")
+    asked = stage.secops.on(stage.database)("migrate", "down", "base", "--yes", "--json")
     loss = re.search(r"--accept-loss (\d+)", asked.err)
     assert loss, asked.err
     done = stage.run(who, "migrate", "down", "base", "--yes", "--accept-loss", loss[1])

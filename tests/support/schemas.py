@@ -7,7 +7,11 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from secops.schema.versions import versions
 from support.databases import Database
+
+REVISIONS = [version.revision for version in versions()]
+"""Every migration's number, the oldest first."""
 
 _PLAN = (Path(__file__).parent / "plan.sql").read_text(encoding="utf-8")
 

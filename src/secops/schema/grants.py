@@ -46,6 +46,12 @@ _ADVANCING: Final = (
 )  # fmt: skip
 """How far a rollout is; what it changes stands in the journal, which nobody changes."""
 
+_SENDING: Final = ("due_at", "attempts", "claimed_at", "sent_at", "given_up_at", "error")
+"""How far a notice is; whom it is for and what it says stays as it was written."""
+
+_SWEPT: Final = ("login_attempts", "rate_limits", "outbox")
+"""Tables of the backend that upkeep keeps small."""
+
 _ROLLOUTS: Final = ("rollouts", "rollout_journal", "rollout_readings")
 
 
@@ -141,7 +147,10 @@ def privileges_needed(layout: Layout) -> list[Privilege]:
             Privilege(kind, "table", accounts, "SELECT"),
             Privilege(kind, "table", operations, "SELECT"),
             Privilege(kind, "table", version, "SELECT"),
-            *(Privilege(kind, "table", (INTERNAL, name), "SELECT") for name in _ROLLOUTS),
+            *(
+                Privilege(kind, "table", (INTERNAL, name), "SELECT")
+                for name in (*_ROLLOUTS, *_SWEPT)
+            ),
         ]
     needed += [
         Privilege("operator", "table", users, "UPDATE", LOCKOUT_COLUMNS),
@@ -157,6 +166,8 @@ def privileges_needed(layout: Layout) -> list[Privilege]:
         Privilege("operator", "table", operations, "UPDATE", _ENDING),
         *(Privilege("operator", "table", (INTERNAL, name), "INSERT") for name in _ROLLOUTS),
         Privilege("operator", "table", (INTERNAL, "rollouts"), "UPDATE", _ADVANCING),
+        Privilege("operator", "table", (INTERNAL, "outbox"), "UPDATE", _SENDING),
+        *(Privilege("operator", "table", (INTERNAL, name), "DELETE") for name in _SWEPT),
     ]
     return needed
 
@@ -348,7 +359,7 @@ def grants(layout: Layout) -> str:
             "\n",
             _do(
                 sql.SQL(_TABLES).format(
-                    last=sql.Literal(f"{INTERNAL}.{_ROLLOUTS[-1]}"),
+                    last=sql.Literal(f"{INTERNAL}.{_SWEPT[-1]}"),
                     grants=sql.SQL(lines("table", "    ")),
                 )
             ),

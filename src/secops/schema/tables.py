@@ -98,6 +98,7 @@ def create_table(
     key_name: str | None = None,
     reserved: Iterable[str] = (),
     before: Before | None = None,
+    unlogged: bool = False,
 ) -> Step:
     """Make a table, without foreign keys: those would lock what they refer to.
 
@@ -111,6 +112,7 @@ def create_table(
         reserved: Columns that no CHECK of somebody's may restrict, for secops writes new values.
         before: What an earlier layer had of it, where other steps take that over; then the table is
             the app's, and stays when migrations are taken back.
+        unlogged: Whether it may be empty after a crash, and is quicker to write for it.
     """
     table = sql.Identifier(schema, name)
     lines = [column.declaration() for column in columns]
@@ -126,7 +128,9 @@ def create_table(
         for column in unique
     ]
     do = Statement(
-        sql.SQL("CREATE TABLE {} (\n    {}\n)").format(table, sql.SQL(",\n    ").join(lines)),
+        sql.SQL("CREATE {}TABLE {} (\n    {}\n)").format(
+            sql.SQL("UNLOGGED " if unlogged else ""), table, sql.SQL(",\n    ").join(lines)
+        ),
         effects.creates((schema, name)),
     )
 
