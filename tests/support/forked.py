@@ -41,6 +41,7 @@ def _warm() -> None:
         "secops.cli.tree", "secops.cli.migrate.group", "secops.schema.migrate", "secops.schema.ledger",
         "sqlalchemy.dialects.postgresql.psycopg", "alembic.ddl.postgresql",
         "secops.output.as_table", "secops.output.as_json", "secops.output.outcome",
+        "secops.rollout.lint", "secops.variables.files", "secops.targets.dotenv",
     ):  # fmt: skip
         importlib.import_module(name)
 
