@@ -65,7 +65,8 @@ def commands() -> Iterator[str]:
 def pages_of(context: typer.Context, level: int = 2) -> Iterator[str]:
     """Give the help of a command and of what is below it."""
     yield f"{'#' * level} {context.command_path}\n\n```text\n{context.get_help().rstrip()}\n```\n\n"
-    if isinstance(context.command, TyperGroup):
+    # What stands below `archive query` are the reports once more.
+    if isinstance(context.command, TyperGroup) and context.command_path != "secops archive query":
         for name in context.command.list_commands(context):
             yield from pages_of(inner(context, name), level + 1)
 

@@ -73,7 +73,8 @@ def test_every_declared_setting_can_be_set_by_the_file_and_by_each_of_its_variab
         if setting.key == "retention.preset":
             text = "pci"
         elif setting.key in {
-            f"retention.{name}" for name in ("information", "security", "operator")
+            "throttle.max_lag",
+            *(f"retention.{name}" for name in ("information", "security", "operator")),
         }:
             text = "42d"
         settings = loaded(tmp_path, f"{setting.key}: {text}\n")

@@ -10,6 +10,7 @@ import typer
 
 from secops.cli.command import Run
 from secops.cli.command import command as declare
+from secops.cli.throttle import MaxLag, PauseFile, PauseQuery, throttle
 from secops.durations import parse_duration
 
 if TYPE_CHECKING:
@@ -37,6 +38,9 @@ def command(
             help="Stop deleting after that long; the next run goes on.",
         ),
     ] = None,
+    max_lag: MaxLag = None,
+    pause_file: PauseFile = None,
+    pause_query: PauseQuery = None,
     ping: Annotated[
         str | None,
         typer.Option(
@@ -49,8 +53,9 @@ def command(
     r"""Do all upkeep in one run, for cron: prune, partitions ahead, statistics.
 
     Makes the partitions of the months to come where security_events is partitioned, deletes expired
-    tokens, deletes events past their retention where a retention is configured, and gathers statistics
-    where autovacuum does not. One run at a time (a second one ends with exit code 6). It never asks.
+    tokens, deletes events past their retention where a retention is configured (archived first where
+    archive.dir is set, whole partitions where they hold nothing else), and gathers statistics where
+    autovacuum does not. One run at a time (a second one ends with exit code 6). It never asks.
 
     It prints one line, or nothing where there was nothing to do. A part that fails does not keep the
     others from running; its sentence comes last, and its exit code is that of the run.
@@ -70,12 +75,14 @@ def command(
     heartbeat = Heartbeat.at(url) if url and not run.dry_run else None
     age = parse_duration(older_than)
     limit = None if max_duration is None else parse_duration(max_duration)
+    slowed = throttle(run, max_lag, pause_file, pause_query)
     with _watched(run, heartbeat) as said:
         from secops.upkeep.cleanup import TASK, Cleanup
 
         with ExitStack() as stack:
             conn = stack.enter_context(run.connect())
             layout = run.layout(conn)
+            slowed.check(conn)
             alive = lambda: None  # noqa: E731
             if not run.dry_run:
                 from secops.database.locks import one_runner
@@ -95,10 +102,13 @@ def command(
                 dry_run=run.dry_run,
                 tokens_older_than=age,
                 max_duration=limit,
+                throttle=slowed,
             ).run()
         said.append(_finish(run, parts))
         failed = [part.error for part in parts if part.error is not None]
         for part in parts:
+            for note in part.notes:
+                run.output.note(f"{part.name}: {note}")
             if part.error is not None and part.error is not failed[0]:
                 run.output.warn(f"{part.name}: {part.error.message} {part.error.hint}")
         if failed:

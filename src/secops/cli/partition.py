@@ -345,8 +345,9 @@ def _as_json(there: Picture, findings: list[tuple[str, str]]) -> dict[str, objec
 def _group(context: typer.Context) -> None:
     r"""Keep security_events in monthly partitions, and take that back.
 
-    One partition a month lets an event table grow for years: old months are dropped in a moment, where
-    deleting their rows takes hours, and the reports of today read today's.
+    One partition a month lets an event table grow for years: `secops prune events` drops a month in a
+    moment once nothing in it must stay, where deleting its rows takes hours, and the reports of today
+    read today's.
 
     \b
     Examples:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
 
 import typer
 from typer.core import TyperGroup
@@ -31,7 +32,13 @@ _PREFIX: Final = "given_"  # keeps a parameter called `from` or `run` from being
 
 
 class ReportGroup(TyperGroup):
-    """A group whose commands are the reports of the catalogue."""
+    """A group whose commands are the reports of the catalogue.
+
+    Attributes:
+        archived: Whether each reads the archive too, also where no option says so.
+    """
+
+    archived: ClassVar[bool] = False
 
     def list_commands(self, ctx: Context) -> list[str]:
         """Return the names of all reports."""
@@ -40,7 +47,7 @@ class ReportGroup(TyperGroup):
     def get_command(self, ctx: Context, cmd_name: str) -> Command | None:
         """Return a report's command for help and completion; ``None`` where its file cannot be read."""
         try:
-            return _build(_catalogue(ctx, forgiving=True).find(cmd_name))
+            return _build(_catalogue(ctx, forgiving=True).find(cmd_name), archived=self.archived)
         except SecopsError:
             return None
 
@@ -58,7 +65,7 @@ class ReportGroup(TyperGroup):
             return name, self.get_command(ctx, name), rest
         helping = not {"-h", "--help"}.isdisjoint(rest)
         found = _catalogue(ctx, rest, forgiving=helping).find(name)
-        return name, _build(found), rest
+        return name, _build(found, archived=self.archived), rest
 
     def format_commands(self, ctx: Context, formatter: HelpFormatter) -> None:
         """Write the list of reports."""
@@ -89,10 +96,14 @@ def _catalogue(ctx: Context, args: Iterable[str] = (), *, forgiving: bool) -> Ca
         return open_catalogue()
 
 
-def _build(report: Report) -> Command:
+def _build(report: Report, *, archived: bool = False) -> Command:
     """Make a report's command: its parameters become options."""
 
     def function(run: Run, **given: Any) -> None:  # noqa: ANN401  what typer parsed
+        if archived:
+            from secops.cli.archive_verify import folder_of
+
+            given["archive"] = folder_of(run, given["archive"])
         _run(run, report, given)
 
     options: dict[str, tuple[object, object]] = {
@@ -116,7 +127,8 @@ def _build(report: Report) -> Command:
     )
     function.__annotations__ = {"run": Run} | {name: each for name, (each, _) in options.items()}
     function.__doc__ = _help(report)
-    return as_command(as_run(f"report {report.name}", rows=True)(function), report.name)
+    words = "archive query" if archived else "report"
+    return as_command(as_run(f"{words} {report.name}", rows=True)(function), report.name)
 
 
 _AS_OF: Final = Annotated[
@@ -137,6 +149,17 @@ _COMMON: Final[dict[str, tuple[object, object]]] = {
     "fail_on_rows": (
         Annotated[bool, typer.Option("--fail-on-rows", help="Exit 3 where rows came back.")],
         False,
+    ),
+    "archive": (
+        Annotated[
+            Path | None,
+            typer.Option(
+                "--archive",
+                metavar="DIR",
+                help="Read the events of that archive too, with the live ones as one.",
+            ),
+        ],
+        None,
     ),
     "show_sql": (
         Annotated[
@@ -203,11 +226,28 @@ def _run(run: Run, report: Report, given: Mapping[str, Any]) -> None:
             lines = for_psql(report, layout, values, as_of=as_of, limit=limit)
             run.output.document({"report": report.name, "sql": "\n".join(lines)}, lines)
             return
-        timeout = run.settings.span("report_timeout")
+        timeout, archive = run.settings.span("report_timeout"), given["archive"]
         try:
-            with running(
-                conn, layout, report, values, as_of=as_of, limit=limit, timeout=timeout
-            ) as answer:
+            with ExitStack() as stack:
+                if archive is None:
+                    answer = stack.enter_context(
+                        running(
+                            conn, layout, report, values, as_of=as_of, limit=limit, timeout=timeout
+                        )
+                    )
+                else:
+                    from secops.reports.archived import running_over
+
+                    answer, joined = stack.enter_context(
+                        running_over(
+                            conn, layout, report, values, archive,
+                            as_of=as_of, limit=limit, timeout=timeout,
+                        )
+                    )  # fmt: skip
+                    run.output.note(
+                        f"With {joined.events:,} events of {joined.months:,} "
+                        f"{'month' if joined.months == 1 else 'months'} of the archive {archive}."
+                    )
                 count = _print(run, report, values, answer)
         except RequirementMissing as missing:
             run.output.rows(tuple(report.columns), [], title=report.title, empty=missing.message)
@@ -320,12 +360,24 @@ def _list(run: Run) -> None:
         run.output.warn(f"{problem.message} {problem.hint}")
 
 
-def _group() -> TyperGroup:
-    listing = as_run("report", database=False, rows=True)(_list)
+def as_group(
+    kind: type[ReportGroup],
+    bare: Callable[..., None],
+    text: str,
+    run: Callable[[dict[str, Any]], None],
+) -> TyperGroup:
+    """Make a group whose commands are the reports.
+
+    Args:
+        kind: Its class.
+        bare: What it does without a report's name; its options are the group's.
+        text: Its help.
+        run: Does that, given the options.
+    """
 
     def callback(context: typer.Context, **given: Any) -> None:  # noqa: ANN401  what typer parsed
         if context.invoked_subcommand is None:
-            listing(**given)
+            run(given)
             return
         # `secops report --json NAME` means the same as `secops report NAME --json`.
         chosen = {
@@ -338,23 +390,30 @@ def _group() -> TyperGroup:
     first = inspect.Parameter(
         "context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context
     )
-    parameters = list(inspect.signature(listing).parameters.values())
+    parameters = list(inspect.signature(bare).parameters.values())
     callback.__signature__ = inspect.Signature([first, *parameters])  # type: ignore[attr-defined]  # what typer reads
     callback.__annotations__ = {"context": typer.Context} | {
         each.name: each.annotation for each in parameters
     }
     app = typer.Typer(
-        cls=ReportGroup,
+        cls=kind,
         rich_markup_mode=None,
         add_completion=False,
         pretty_exceptions_enable=False,
         invoke_without_command=True,
         context_settings=CONTEXT,
     )
-    app.callback(help=inspect.getdoc(listing))(callback)
+    app.callback(help=text)(callback)
     group = typer.main.get_command(app)
     assert isinstance(group, ReportGroup)
     return group
+
+
+def _group() -> TyperGroup:
+    listing = as_run("report", database=False, rows=True)(_list)
+    return as_group(
+        ReportGroup, listing, inspect.getdoc(listing) or "", lambda given: listing(**given)
+    )
 
 
 command = _group()

@@ -32,14 +32,16 @@ PauseQuery = Annotated[
 
 
 def throttle(
-    run: Run, max_lag: str | None, pause_file: Path | None, pause_query: str | None
+    run: Run,
+    max_lag: str | None = None,
+    pause_file: Path | None = None,
+    pause_query: str | None = None,
 ) -> Throttle:
-    """Return what the options say."""
+    """Return what options, environment and settings file say, and follow the file while it runs."""
+    from secops.upkeep.controls import Controls, Limits
     from secops.upkeep.throttle import Throttle
 
-    return Throttle(
-        None if max_lag is None else parse_duration(max_lag),
-        pause_file,
-        pause_query,
-        run.output.note,
-    )
+    lag = None if max_lag is None else parse_duration(max_lag)
+    controls = Controls.of(run.settings, Limits(lag, pause_file, pause_query), run.output.note)
+    now = controls.now
+    return Throttle(now.max_lag, now.pause_file, now.pause_query, run.output.note, controls.changed)

@@ -33,7 +33,7 @@ BUILT_IN: Final = ("as_of", "limit", *NAMES)
 
 RESERVED: Final = frozenset(
     {
-        *BUILT_IN, "config", "database_url", "debug", "fail_on_rows", "format", "help", "json",
+        *BUILT_IN, "archive", "config", "database_url", "debug", "fail_on_rows", "format", "help", "json",
         "no_color", "quiet", "run", "show_sql", "version", "yes",
     }
 )  # fmt: skip

@@ -119,7 +119,7 @@ def running(
         statement_timeout=timeout,
         search_path=search_path(layout),
     ):
-        now, lag = _prepare(conn, layout, report, as_of)
+        now, lag = prepare(conn, layout, report, as_of)
         answer = Answer((), iter(()), as_of or now, lag)
         most = limit + COUNTED + 1 if limit else 0
         ready = statement(report, layout, values, as_of=as_of, limit=most)
@@ -133,9 +133,15 @@ def running(
         raise psycopg.Rollback
 
 
-def _prepare(
+def prepare(
     conn: Connection, layout: Layout, report: Report, as_of: datetime | None
 ) -> tuple[datetime, timedelta | None]:
+    """Set up a report's transaction; return the database's time and how far a replica is behind.
+
+    Raises:
+        UsageError: ``as_of`` is in the database's future.
+        RequirementMissing: The report stands on an extension that is not there.
+    """
     needed = report.requires
     row = conn.execute(
         _PREPARE, {"as_of": as_of, "extension": needed.extension if needed else None}

@@ -141,6 +141,14 @@ DECLARED: Final[tuple[Declared, ...]] = (
         "A folder with reports of your own (.sql files).",
     ),
     Declared(
+        "state_dir",
+        ("SECOPS_STATE_DIR",),
+        _folder,
+        None,
+        "Where this machine keeps its copy of the rollout journal, enough to roll back while the database is "
+        "down; ~/.local/state/secops where unset.",
+    ),
+    Declared(
         "profiles",
         ("SECOPS_PROFILES",),
         _folder,
@@ -253,6 +261,34 @@ DECLARED: Final[tuple[Declared, ...]] = (
         _path("file"),
         None,
         "A file with e-mail addresses or user ids, one a line, whose events are never deleted.",
+    ),
+    Declared(
+        "archive.dir",
+        ("SECOPS_ARCHIVE_DIR",),
+        _folder,
+        None,
+        "A folder that events past their retention go to as Parquet before they are deleted.",
+    ),
+    Declared(
+        "throttle.max_lag",
+        ("SECOPS_THROTTLE_MAX_LAG",),
+        parse_duration,
+        None,
+        "Pruning waits while a replica is further behind than that; read again while it runs.",
+    ),
+    Declared(
+        "throttle.pause_file",
+        ("SECOPS_THROTTLE_PAUSE_FILE",),
+        _path("file"),
+        None,
+        "Pruning waits while that file is there; read again while it runs.",
+    ),
+    Declared(
+        "throttle.pause_query",
+        ("SECOPS_THROTTLE_PAUSE_QUERY",),
+        str,
+        None,
+        "Pruning waits while that query gives true or more than 0; read again while it runs.",
     ),
 )
 

@@ -21,8 +21,10 @@ from secops.database.connection import transaction, translate
 from secops.database.locks import one_runner
 from secops.errors import Interrupted, SecopsError
 from secops.upkeep import expired, holds, retention
+from secops.upkeep.events import EventPruner
 from secops.upkeep.pace import Pace
 from secops.upkeep.prune import Pruner
+from secops.upkeep.throttle import Throttle
 
 if TYPE_CHECKING:
     from secops.accounts.operations import Operation
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from secops.schema.runner import Observer
     from secops.settings import Settings
     from secops.upkeep.due import Due
+    from secops.upkeep.events import PrunedEvents
 
 TASK: Final = "cron cleanup"
 
@@ -51,6 +54,8 @@ class Part:
         complete: Whether nothing is left to do for the next run.
         error: Why it failed.
         operation_id: The id under which the audit trail knows it.
+        notes: What people should know of it.
+        facts: What else machines may want.
     """
 
     name: str
@@ -59,6 +64,8 @@ class Part:
     complete: bool = True
     error: SecopsError | None = None
     operation_id: str = ""
+    notes: list[str] = field(default_factory=list)
+    facts: dict[str, object] = field(default_factory=dict)
 
     def as_item(self) -> dict[str, object]:
         """Return it for ``--json``."""
@@ -69,6 +76,8 @@ class Part:
             "complete": self.complete,
             "error": None if self.error is None else self.error.as_dict(),
             "operation_id": self.operation_id,
+            "notes": self.notes,
+            **self.facts,
         }
 
 
@@ -87,6 +96,7 @@ class Cleanup:
         dry_run: Whether to change nothing.
         tokens_older_than: For how long a token must have been expired.
         max_duration: How long pruning may take in all.
+        throttle: What makes pruning wait.
     """
 
     conn: Connection
@@ -99,6 +109,7 @@ class Cleanup:
     dry_run: bool = False
     tokens_older_than: timedelta = timedelta(days=7)
     max_duration: timedelta | None = None
+    throttle: Throttle = field(default_factory=Throttle)
     parts: list[Part] = field(default_factory=list, init=False)
     _began: float = field(default=0.0, init=False)
 
@@ -116,10 +127,9 @@ class Cleanup:
             if spans := retention.periods(self.settings):
                 held = holds.read(self.settings.folder("retention.holds_file"))
                 past = retention.past(self.conn, self.layout, spans, held)
-                self._prune(
-                    part, past, lambda: retention.count(self.conn, self.layout, past).matched
-                )
-                deleted[past.table] = part.changed
+                deleted[past.table] = self._prune_events(part, past)
+            else:
+                self._come_back(part)
         with self._part("analyze") as part:
             self._analyze(part, deleted)
         return self.parts
@@ -166,16 +176,7 @@ class Cleanup:
             part.changed = count()
         else:
             operation = self.operation(due.command)
-            left = None
-            if self.max_duration is not None:
-                spent = timedelta(seconds=time.monotonic() - self._began)
-                left = max(self.max_duration - spent, timedelta(0))
-            with one_runner(self.open_connection, due.command) as runner:
-
-                def alive() -> None:
-                    self.alive()
-                    runner.check()
-
+            with self._alone(due.command) as alive:
                 done = Pruner(
                     self.conn,
                     self.layout,
@@ -184,13 +185,90 @@ class Cleanup:
                     Pace(),
                     lock_timeout=self.settings.span("lock_timeout"),
                     alive=alive,
-                ).run(expired=expired.estimate(self.conn, self.layout, due), max_duration=left)
+                    throttle=self.throttle,
+                ).run(
+                    expired=expired.estimate(self.conn, self.layout, due),
+                    max_duration=self._time_left(),
+                )
             part.changed, part.complete = done.deleted, done.complete and not done.locked
             part.operation_id = str(operation.id) if done.deleted else ""
         if part.changed:
             part.said = f"{due.things(part.changed)} deleted"
         elif not part.complete:
             part.said = f"{due.command} is not finished"
+
+    @contextmanager
+    def _alone(self, command: str) -> Iterator[Callable[[], None]]:
+        """Hold the lock of a command too; gives what raises if the run must stop."""
+        with one_runner(self.open_connection, command) as runner:
+
+            def alive() -> None:
+                self.alive()
+                runner.check()
+
+            yield alive
+
+    def _time_left(self) -> timedelta | None:
+        if self.max_duration is None:
+            return None
+        spent = timedelta(seconds=time.monotonic() - self._began)
+        return max(self.max_duration - spent, timedelta(0))
+
+    def _prune_events(self, part: Part, past: retention.Past) -> int:
+        """Prune events; returns by how many rows the planner's idea of the table is wrong."""
+        operation = self.operation(past.command)
+        archive = self.settings.folder("archive.dir")
+        pruner = EventPruner(
+            self.conn,
+            self.layout,
+            self.settings,
+            operation,
+            past,
+            Pace(),
+            self.observer,
+            archive=archive,
+            throttle=self.throttle,
+        )
+        if self.dry_run:
+            part.changed = retention.count(self.conn, self.layout, past).matched
+            found = pruner.candidates()
+            part.facts["partitions"] = [each.as_dict() for each in found.partitions]
+            if part.changed:
+                part.said = f"{past.things(part.changed)} deleted{_with(len(found.partitions))}"
+            return 0
+        with self._alone(past.command) as alive:
+            pruner.alive = alive
+            done = pruner.run(max_duration=self._time_left())
+        part.changed, part.complete = done.deleted, done.complete and not done.locked
+        part.operation_id = str(operation.id) if done.deleted or done.partitions else ""
+        part.notes = done.notes
+        part.facts = {name: done.facts()[name] for name in ("partitions", "archive")}
+        part.said = _said(past, done)
+        return done.deleted - sum(each.rows for each in done.partitions)
+
+    def _come_back(self, part: Part) -> None:
+        """Where nothing says any more how long events stay: end what a run that died left half gone."""
+        from secops.database.connection import is_pooled  # noqa: PLC0415  rarely needed
+        from secops.schema.workplace import opened  # noqa: PLC0415  as above
+        from secops.upkeep import whole  # noqa: PLC0415  as above
+
+        found = whole.candidates(self.conn, self.layout, None, pooled=is_pooled(self.conn))
+        if not found.unfinished:
+            return
+        part.said = f"{', '.join(found.unfinished)} detached or attached for good"
+        part.changed = len(found.unfinished)
+        if self.dry_run:
+            return
+        with (
+            self._alone(retention.Past.command),
+            opened(whole.Whole, self.settings, TASK) as place,
+        ):
+            _, part.notes = place.drop(
+                None,
+                self.operation(retention.Past.command),
+                self.observer,
+                budget=self.settings.span("lock_budget"),
+            )
 
     def _analyze(self, part: Part, deleted: dict[str, int]) -> None:
         """Gather statistics where autovacuum does not, or not soon enough after what was deleted."""
@@ -227,3 +305,16 @@ class Cleanup:
             },
         ).fetchone()
         return row == (True,)
+
+
+def _said(past: retention.Past, done: PrunedEvents) -> str:
+    if not done.deleted and not done.partitions:
+        return "" if done.complete else f"{past.command} is not finished"
+    kept = f", {done.archived:,} archived" if done.archive is not None else ""
+    return f"{past.things(done.deleted)} deleted{_with(len(done.partitions))}{kept}"
+
+
+def _with(partitions: int) -> str:
+    if not partitions:
+        return ""
+    return f" with {partitions:,} {'partition' if partitions == 1 else 'partitions'}"

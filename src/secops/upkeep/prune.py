@@ -1,9 +1,6 @@
 """Deleting what is due in small batches, beside an app that does not notice.
 
-Each batch is a transaction of its own and writes what it deleted into the run's row of
-``secops.operations`` before it commits, so that a run which dies leaves no deletion without its record. The
-event in ``security_events``, which operators can add to and never change, is written once: at the end, in
-the transaction that finishes the operation's row. For a run that died, the next one writes it.
+Each batch is a transaction of its own, and its record is written in it (:mod:`secops.upkeep.record`).
 
 What a session has locked is skipped (SKIP LOCKED) and tried again at the end. Locking every row first would
 cost as much as deleting it, so rows that nobody has touched lately are deleted straight away: a row whose last
@@ -23,17 +20,17 @@ import psycopg
 from psycopg import errors as pg
 from psycopg import sql
 
-from secops.accounts.events import record
-from secops.accounts.operations import Operation
 from secops.database.connection import transaction
-from secops.errors import Interrupted
+from secops.errors import Interrupted, OutcomeUnknown
 from secops.output.progress import SILENT
+from secops.upkeep.record import Record
 from secops.upkeep.throttle import Throttle
 from secops.upkeep.walks import ByKey, choose
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from secops.accounts.operations import Operation
     from secops.database.connection import Connection
     from secops.database.layout import Layout
     from secops.output.progress import Progress
@@ -124,6 +121,7 @@ class Pruner:
         progress: Told of each batch.
         alive: Called now and then; raises if the run must stop.
         throttle: What makes it wait between two batches.
+        record: That of the run that this is a part of, which that run then ends; ``None``: one of its own.
     """
 
     conn: Connection
@@ -135,6 +133,8 @@ class Pruner:
     progress: Progress = SILENT
     alive: Callable[[], None] = lambda: None
     throttle: Throttle = field(default_factory=Throttle)
+    record: Record | None = None
+    _record: Record = field(init=False)
     _done: Pruned = field(init=False)
     _keeping: Keeping = field(init=False)
     _began: float = field(default=0.0, init=False)
@@ -154,10 +154,12 @@ class Pruner:
         # A stricter default of the database would keep a batch from seeing what was just committed.
         self.conn.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
         self._done = Pruned(self.bounds)
+        self._record = self.record or Record(self.layout, self.operation, self.bounds)
         self._began = time.monotonic()
         deadline = None if max_duration is None else self._began + max_duration.total_seconds()
         try:
-            self._close_abandoned()
+            if self.record is None:
+                self._record.close_abandoned(self.conn, lock_timeout=self.lock_timeout)
             self._keeping = self.bounds.keeping(self.conn, self.layout)
             walk = choose(
                 self.conn, self.layout, self.bounds, expired=expired, batch=self.pace.most
@@ -174,7 +176,7 @@ class Pruner:
                 self._done.complete = True
         except BaseException as error:
             # The connection may be what failed; then the next run writes the event.
-            with suppress(psycopg.Error):
+            with suppress(psycopg.Error, OutcomeUnknown):
                 self._finish()
             if isinstance(error, KeyboardInterrupt):
                 raise Interrupted(
@@ -247,8 +249,9 @@ class Pruner:
                 deleted += self._delete_one_by_one(piece, bound)
                 left = self._left(piece, bound)
             if deleted:
-                self._record(deleted)
+                self._record.write(self.conn, deleted)
         if deleted:
+            self._record.committed(deleted)
             self._done.deleted += deleted
             self._done.batches += 1
             self.progress.advance(deleted)
@@ -316,66 +319,21 @@ class Pruner:
             )
         return self.conn.execute(self._composed[known], bound)
 
-    def _record(self, deleted: int) -> None:
-        """Write what a batch deleted into the operation's row, in the batch's transaction."""
-        if not self._done.deleted:
-            self.operation.start(self.conn, self.layout, detail=self.bounds.limits())
-        self.operation.advance(self.conn, self.layout, changed=self._done.deleted + deleted)
-
     def _finish(self) -> None:
-        """Write the event and finish the operation's row; a run that deleted nothing did nothing."""
         self._done.seconds = time.monotonic() - self._began
-        if not self._done.deleted:
-            return
-        with transaction(self.conn, lock_timeout=self.lock_timeout):
-            facts = self._done.facts()
-            self._tell(
-                self.operation,
-                f"{self.bounds.things(self._done.deleted)} deleted "
-                f"{self.bounds.told(self.bounds.limits())}",
-                {"deleted": self._done.deleted, **facts},
-            )
-            self.operation.finish(
+        if self.record is None:
+            self._record.finish(
                 self.conn,
-                self.layout,
-                changed=self._done.deleted,
-                matched=self._done.deleted + self._done.locked,
-                detail=facts,
+                matched=self._record.deleted + self._done.locked,
+                facts=self._done.facts(),
+                lock_timeout=self.lock_timeout,
             )
 
-    def _close_abandoned(self) -> None:
-        """Write the events of runs that died. Nobody else runs now, so each unfinished one did."""
-        with transaction(self.conn, lock_timeout=self.lock_timeout):
-            rows = self.conn.execute(
-                sql.SQL(
-                    """SELECT id, actor, host, coalesce(reason, ''), coalesce(ticket, ''), action,
-                              coalesce(changed, 0), detail
-                       FROM {operations} WHERE action = %s AND finished_at IS NULL
-                       ORDER BY started_at FOR UPDATE"""
-                ).format(operations=self.layout.operations),
-                (self.bounds.command,),
-            ).fetchall()
-            for *words, changed, limits in rows:
-                died = Operation(*words)  # type: ignore[arg-type]  # the columns above
-                deleted = int(str(changed))
-                assert isinstance(limits, dict)
-                facts = {"deleted": deleted, **limits, "complete": False}
-                self._tell(
-                    died,
-                    f"{self.bounds.things(deleted)} deleted {self.bounds.told(limits)}, by a run "
-                    "that was cut off",
-                    facts,
-                )
-                died.finish(self.conn, self.layout, changed=deleted, detail={"complete": False})
 
-    def _tell(self, operation: Operation, message: str, facts: Mapping[str, object]) -> None:
-        record(
-            self.conn,
-            self.layout,
-            operation,
-            event_type=self.bounds.event,
-            user_id=None,
-            email=None,
-            message=message,
-            extra=facts,
-        )
+def interrupted(record: Record) -> Interrupted:
+    """Return the error for Ctrl-C in the middle of a run."""
+    return Interrupted(
+        f"Interrupted after {record.due.things(record.deleted)} were deleted.",
+        hint="What was done stands; run it again to go on.",
+        details={"changed": record.deleted},
+    )

@@ -1,6 +1,7 @@
 """When a long run must wait for others: replicas behind, a flag file, a query that says so.
 
-All of it is asked anew while the run goes on, and any one of the reasons pauses it.
+All of it is asked anew while the run goes on, and any one of the reasons pauses it. What there is to ask
+may change meanwhile: :mod:`secops.upkeep.controls`.
 """
 
 from __future__ import annotations
@@ -10,9 +11,12 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, cast
 
+import psycopg
+
 from secops.database.connection import transaction
 from secops.durations import format_duration
-from secops.errors import Refused, UsageError
+from secops.errors import Refused, SecopsError, UsageError
+from secops.upkeep.controls import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,12 +39,14 @@ class Throttle:
         pause_file: While it is there, nothing is deleted.
         pause_query: One query; a first value that is true or more than zero means to wait.
         note: Is told why the run waits, once for each reason.
+        changed: Returns what counts from now on, where that was changed; else ``None``.
     """
 
     max_lag: timedelta | None = None
     pause_file: Path | None = None
     pause_query: str | None = None
     note: Callable[[str], None] = lambda _: None
+    changed: Callable[[], Limits | None] = lambda: None
     _looked: float = field(default=float("-inf"), init=False)
 
     def check(self, conn: Connection) -> None:
@@ -100,7 +106,7 @@ class Throttle:
         if time.monotonic() - self._looked < _EVERY:
             return True
         told: set[str] = set()
-        while (found := self.reason(conn)) is not None:
+        while (found := self._reason_now(conn)) is not None:
             kind, why = found
             progress.describe(f"Waiting: {why}")
             if kind not in told:
@@ -114,6 +120,26 @@ class Throttle:
             progress.describe("Going on")
         self._looked = time.monotonic()
         return True
+
+    def _reason_now(self, conn: Connection) -> tuple[str, str] | None:
+        """Follow what was changed meanwhile, and return :meth:`reason`."""
+        if (new := self.changed()) is not None:
+            before = Limits(self.max_lag, self.pause_file, self.pause_query)
+            self._take(new)
+            try:
+                self.check(conn)
+            except (SecopsError, psycopg.Error) as error:
+                self._take(before)
+                said = error.message if isinstance(error, SecopsError) else str(error).strip()
+                self.note(f"What makes the run wait stays as it was: {said.splitlines()[0]}")
+            else:
+                if new != before:
+                    self.note(f"What makes the run wait was changed: {_words(new)}.")
+        return self.reason(conn)
+
+    def _take(self, limits: Limits) -> None:
+        self.max_lag, self.pause_file = limits.max_lag, limits.pause_file
+        self.pause_query = limits.pause_query
 
     def _asked(self, conn: Connection) -> bool:
         if self.pause_query is None:
@@ -132,3 +158,14 @@ class Throttle:
                 "The pause query gives neither a number nor true or false.",
                 hint="For instance: SELECT count(*) > 50 FROM pg_stat_activity WHERE state = 'active'",
             ) from None
+
+
+def _words(limits: Limits) -> str:
+    said = []
+    if limits.max_lag is not None:
+        said.append(f"a replica more than {format_duration(limits.max_lag)} behind")
+    if limits.pause_file is not None:
+        said.append(f"the file {limits.pause_file}")
+    if limits.pause_query is not None:
+        said.append("a query")
+    return ", ".join(said) or "nothing"

@@ -1,0 +1,1 @@
+"""Events that were deleted from the database, kept as Parquet files."""
