@@ -19,13 +19,13 @@ from secops.cli.command import Run
 from secops.cli.command import command as declare
 from secops.cli.who import ask, count
 from secops.errors import Conflict, Findings, UsageError
+from secops.output.outcome import NoUndo, Outcome
 
 if TYPE_CHECKING:
     from datetime import tzinfo
 
     from secops.accounts.event_files import Kind, Source
     from secops.accounts.event_import import Imported, Reading, Rejected
-    from secops.output.outcome import Outcome
 
 # Rejected lines that are told one by one; --rejects FILE has all.
 _TOLD: Final = 20
@@ -248,7 +248,6 @@ class _Told:
 def _outcome(
     done: Imported, name: str, told: _Told, *, dry_run: bool = False, operation_id: str = ""
 ) -> Outcome:
-    from secops.output.outcome import Outcome
 
     there = done.valid - done.new
     speed = ""
@@ -266,7 +265,7 @@ def _outcome(
         changed=done.new,
         summary=f"{'Would import' if dry_run else 'Imported'} {count(done.new, 'event')} from {name}"
         f"{speed}.{also if there else ''}{undated if done.undated else ''}",
-        undo="not possible; events are evidence and only ever added" if done.new else "",
+        undo=NoUndo("events are evidence, and are only ever added") if done.new else "",
         operation_id=operation_id,
         extra={"file": name, **done.facts(), "rejected_lines": told.first},
     )

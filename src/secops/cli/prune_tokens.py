@@ -10,14 +10,14 @@ from secops.cli.command import Run
 from secops.cli.command import command as declare
 from secops.cli.throttle import MaxLag, PauseFile, PauseQuery, throttle
 from secops.durations import parse_duration
+from secops.output.outcome import NoUndo, Outcome
 
 if TYPE_CHECKING:
-    from secops.output.outcome import Outcome
     from secops.upkeep.due import Due
     from secops.upkeep.expired import Bounds, Count
     from secops.upkeep.prune import Pruned
 
-_NO_UNDO = "not possible; what was deleted had expired and let nobody in"
+_NO_UNDO = NoUndo("what was deleted had expired, and let nobody in")
 
 
 @declare("prune tokens", changes=True, operator=True)
@@ -120,7 +120,6 @@ def command(
 
 
 def _planned(limits: Bounds, counted: Count, *, dry_run: bool) -> Outcome:
-    from secops.output.outcome import Outcome
 
     what = f"{_tokens(counted.matched)} that expired before {_cutoff(limits)}"
     return Outcome(
@@ -143,7 +142,6 @@ def _planned(limits: Bounds, counted: Count, *, dry_run: bool) -> Outcome:
 
 
 def _result(done: Pruned, operation_id: str) -> Outcome:
-    from secops.output.outcome import Outcome
 
     facts = done.facts()
     speed = ""

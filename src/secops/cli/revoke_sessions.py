@@ -14,7 +14,7 @@ from secops.cli.who import ask, count, read_names, shown
 from secops.durations import parse_duration
 from secops.errors import NothingMatched, UsageError
 from secops.output import Format
-from secops.output.outcome import Outcome
+from secops.output.outcome import NoUndo, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from secops.database.layout import Layout
 
 _PREVIEWED: Final = 10
-_UNDO: Final = "not possible; people whose sessions ended log in again"
+_UNDO: Final = NoUndo("people whose sessions ended log in again")
 
 _Several = list[str] | None
 

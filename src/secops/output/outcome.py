@@ -9,6 +9,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
+class NoUndo(str):
+    """Why nothing takes an action back, in place of the command line that would."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """The result of an action.
@@ -20,7 +26,7 @@ class Outcome:
         changed: How many were changed, or on a dry run would be.
         items: What was changed, one mapping each; all with the same keys, which become columns.
         summary: One sentence; on a dry run it begins with ``Would``. Empty: made from the numbers.
-        undo: The command line that takes it back, or why there is none.
+        undo: The command line that takes it back, or as :class:`NoUndo` why there is none.
         operation_id: The id under which the audit trail knows it.
         extra: More facts for JSON; keys of the object itself cannot be replaced.
     """
@@ -44,7 +50,8 @@ class Outcome:
             "changed": self.changed,
             "items": list(self.items),
             "summary": self.sentence(),
-            "undo": self.undo,
+            "undo": "" if isinstance(self.undo, NoUndo) else self.undo,
+            "no_undo": str(self.undo) if isinstance(self.undo, NoUndo) else "",
             "operation_id": self.operation_id,
         }
         return {**own, **self.extra, **own}
@@ -56,6 +63,14 @@ class Outcome:
         if self.dry_run:
             return f"Would {self.action}: {self.changed:,} of {self.matched:,} that match."
         return f"{self.action.capitalize()}: changed {self.changed:,} of {self.matched:,} that matched."
+
+    def way_back(self) -> str:
+        """Return the sentence that says how to take it back, or why that cannot be; empty for neither."""
+        if not self.undo:
+            return ""
+        if isinstance(self.undo, NoUndo):
+            return f"{'Once done, it cannot' if self.dry_run else 'Cannot'} be undone: {self.undo}."
+        return f"{'Undo, once done' if self.dry_run else 'Undo'}: {self.undo}"
 
     def columns(self) -> tuple[str, ...]:
         """Return the keys of all items, in the order in which they first appear."""

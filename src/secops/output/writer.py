@@ -163,7 +163,7 @@ class Output:
                 self.line(f"... and {len(outcome.items) - limit:,} more")
             self.line()
         if outcome.undo:
-            self.line(f"{'Undo, once done' if outcome.dry_run else 'Undo'}: {outcome.undo}")
+            self.line(outcome.way_back())
         if outcome.dry_run:
             self.line("This was a dry run: nothing was changed.")
 
@@ -178,6 +178,7 @@ class Output:
                 "changed",
                 "summary",
                 "undo",
+                "no_undo",
             )
             self.rows(columns, [[facts[name] for name in columns]])
             return
@@ -185,7 +186,7 @@ class Output:
         self.rows(columns, ([item.get(name) for name in columns] for item in outcome.items))
         self.note(outcome.sentence())
         if outcome.undo:
-            self.note(f"Undo: {outcome.undo}")
+            self.note(outcome.way_back())
 
     def document(self, value: object, lines: Iterable[str]) -> None:
         """Print a thing that is no table.

@@ -32,7 +32,7 @@ def test_all_sessions_of_a_user_end_and_the_epoch_rises(people_of_any_key: Peopl
 
     assert done.code == 0, done.err
     assert "Ended 2 sessions of bob@example.com." in done.out
-    assert "Undo: not possible" in done.out
+    assert "Cannot be undone: people whose sessions ended log in again." in done.out
     assert "Access tokens" in done.err
     assert (people.live(bob), people.live(eve)) == (0, 1)
     assert (people.epoch(bob), people.epoch(eve)) == (1, 0)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from uuid import UUID
 
 from secops.output import Format
-from secops.output.outcome import Outcome
+from secops.output.outcome import NoUndo, Outcome
 from support.screens import said
 
 DONE = Outcome(
@@ -47,6 +47,7 @@ def test_json_is_one_object_with_the_promised_keys() -> None:
         "items": [{"email": "alice@example.com", "id": "00000000-0000-0000-0000-000000000001"}],
         "summary": "Unlocked 1 account; 1 was not locked.",
         "undo": "secops lock user alice@example.com",
+        "no_undo": "",
         "operation_id": "8a5ed1f4",
         "not_locked": ["bob@example.com"],
     }
@@ -58,6 +59,17 @@ def test_json_is_one_object_with_the_promised_keys() -> None:
 def test_json_of_nothing_is_an_object_too() -> None:
     out, _ = said(lambda o: o.outcome(Outcome("prune tokens", False, 0, 0)), Format.JSON)
     assert json.loads(out)["items"] == []
+
+
+def test_what_nothing_takes_back_says_why() -> None:
+    gone = replace(DONE, undo=NoUndo("what was deleted is gone"))
+    assert said(lambda o: o.outcome(gone))[0].splitlines()[-1] == (
+        "Cannot be undone: what was deleted is gone."
+    )
+    dry, _ = said(lambda o: o.outcome(replace(gone, dry_run=True)))
+    assert "Once done, it cannot be undone: what was deleted is gone." in dry.splitlines()
+    found = json.loads(said(lambda o: o.outcome(gone), Format.JSON)[0])
+    assert (found["undo"], found["no_undo"]) == ("", "what was deleted is gone")
 
 
 def test_a_dry_run_says_that_it_was_one() -> None:
@@ -113,6 +125,6 @@ def test_csv_holds_the_items_and_says_the_rest_on_stderr() -> None:
         lambda o: o.outcome(Outcome("prune tokens", False, 3, 3, summary="Done.")), Format.CSV
     )
     assert out.splitlines() == [
-        "action,dry_run,matched,changed,summary,undo",
-        "prune tokens,false,3,3,Done.,",
+        "action,dry_run,matched,changed,summary,undo,no_undo",
+        "prune tokens,false,3,3,Done.,,",
     ]
