@@ -18,7 +18,7 @@ from secops.rollout.moves import Kind
 from secops.rollout.overwritten import SKEW
 from secops.rollout.recovery import Comparison, Outcome, compare
 from secops.rollout.states import State
-from secops.rollout.writing import WRITES, conflict, read_back, write
+from secops.rollout.writing import WRITES, conflict, read_back, tell_overwritten, write
 from secops.targets.target import Deployment, Progress, Snapshot
 
 
@@ -75,6 +75,7 @@ def drive(
 def _deploy(desk: Desk, standing: Standing, *, fresh: bool) -> Standing:
     """See that what was written is there, then have it deployed: exactly one deployment."""
     move = standing.move
+    standing = tell_overwritten(desk, standing)
     found = _verified(desk, standing)
     if found.outcome is Outcome.CONFLICT and move.kind is not Kind.ROLLBACK:
         raise conflict(desk, standing, found)

@@ -13,9 +13,10 @@ from secops.errors import Conflict, Refused
 from secops.rollout.books import taken_back
 from secops.rollout.entries import Standing
 from secops.rollout.moves import Key, Kind, Watched
+from secops.rollout.recovery import value_of
 from secops.rollout.soak import Soaking, soaking
 from secops.rollout.states import State
-from secops.targets.target import Edit, Snapshot
+from secops.targets.target import Edit, Snapshot, Target
 from secops.variables.entry import Direction
 from secops.variables.rules import Level
 
@@ -291,3 +292,16 @@ def drift_words(line: Line) -> str:
     live = "absent" if line.live is None else line.live
     by = f" (changed by {line.changed})" if line.changed else ""
     return f"{line.name} was left as {left} and is {live}{by}"
+
+
+def history(
+    target: Target, standings: Sequence[Standing], snapshot: Snapshot, names: frozenset[str]
+) -> Sequence[Edit]:
+    """Return the target's history since the journal recorded what is no longer so; nothing where all is."""
+    known = recorded(standings)
+    drifted = [
+        known[name].standing.began
+        for name in names
+        if name in known and value_of(snapshot, name) != known[name].value
+    ]
+    return target.edits(min(drifted)) if drifted and target.traits.dated else ()

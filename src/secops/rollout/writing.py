@@ -29,14 +29,16 @@ def write(desk: Desk, standing: Standing, snapshot: Snapshot | None, *, fresh: b
             snapshot = _reread(desk, standing, fresh=fresh and tries == 1)
         found = compare(move, snapshot)
         if found.outcome is Outcome.APPLIED:
-            return _overwritten(desk, _applied(desk, standing, ""))
+            return _applied(desk, standing, "")
         if found.outcome is Outcome.CONFLICT and move.kind is not Kind.ROLLBACK:
+            if found.marked:
+                standing = tell_overwritten(desk, _applied(desk, standing, ""))
             raise conflict(desk, standing, found)
         # The last look at who owns the move stands right before the write, and fences off who does not.
         desk.books.beat(standing)
         standing, done = _attempt(desk, standing, snapshot, found, tries)
         if done:
-            return _overwritten(desk, standing)
+            return standing
         snapshot = None
     raise AssertionError
 
@@ -159,7 +161,16 @@ def conflict(desk: Desk, standing: Standing, found: Comparison) -> Conflict:
     )
 
 
-def _overwritten(desk: Desk, standing: Standing) -> Standing:
+def _words(given: int, taken: int) -> str:
+    parts = []
+    if given:
+        parts.append(f"{given} set")
+    if taken:
+        parts.append(f"{taken} removed")
+    return f"Written in one call: {', '.join(parts) or 'the marker alone'}."
+
+
+def tell_overwritten(desk: Desk, standing: Standing) -> Standing:
     """Tell of edits that were overwritten in the moment of the write."""
     if "overwritten" in standing.facts:
         return standing
@@ -178,12 +189,3 @@ def _overwritten(desk: Desk, standing: Standing) -> Standing:
         "later of two writes: what they wrote was overwritten. Ask them what it was."
     )
     return desk.books.record(standing, State.APPLIED, overwritten=[as_list(each) for each in lost])
-
-
-def _words(given: int, taken: int) -> str:
-    parts = []
-    if given:
-        parts.append(f"{given} set")
-    if taken:
-        parts.append(f"{taken} removed")
-    return f"Written in one call: {', '.join(parts) or 'the marker alone'}."

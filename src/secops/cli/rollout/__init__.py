@@ -1,0 +1,1 @@
+"""``secops rollout`` and its sub-commands, a module each."""
