@@ -41,11 +41,23 @@ INSERT_TOKEN = """
 UPDATE_TOKEN = "UPDATE refresh_tokens SET device_info = 'seen' WHERE id = %s"
 READ_TOKENS = "SELECT count(*) FROM refresh_tokens WHERE user_id = %s AND revoked IS NOT TRUE"
 
+# What an app does whose home-grown layer is to be taken over.
+EARLIER_TOKEN = """
+    INSERT INTO refresh_tokens (user_id, token, device_info, expires_at)
+    VALUES (%s, %s, '{"ua": "Old phone"}', now() + interval '7 days')
+"""
+EARLIER_EVENT = """
+    INSERT INTO security_events (user_id, event_type, ip, user_agent, details)
+    VALUES (%s, 'login', '203.0.113.7', 'Old phone', '{}')
+"""
+EARLIER_READ = "SELECT count(*) FROM refresh_tokens WHERE user_id = %s AND revoked_at IS NULL"
+EARLIER_UPDATE = "UPDATE refresh_tokens SET last_seen_at = now() WHERE id = %s"
+
 # The server tells of each wait for a lock that takes longer, with its length, as no client can.
 NOTICE_MS = 10
 
 
-class _Session:
+class Session:
     """What a session needs to draw the values of its statements."""
 
     def __init__(self, number: int, users: list[Any], tokens: list[Any]) -> None:
@@ -69,26 +81,34 @@ class _Session:
         return (self.random.choice(self.users), f"busy-{uuid4()}")
 
 
-Values = Callable[[_Session], tuple[Any, ...]]
+Values = Callable[[Session], tuple[Any, ...]]
 
 WORKS: dict[str, tuple[tuple[str, str, Values], ...]] = {
     "events": (
-        ("insert event", INSERT_EVENT, _Session.event),
-        ("read events", READ_EVENTS, _Session.own),
+        ("insert event", INSERT_EVENT, Session.event),
+        ("read events", READ_EVENTS, Session.own),
     ),
-    "tokens": (("update token", UPDATE_TOKEN, _Session.token),),
+    "tokens": (("update token", UPDATE_TOKEN, Session.token),),
     "users": (
-        ("read user", READ_USER, _Session.user),
-        ("update user", UPDATE_USER, _Session.user),
+        ("read user", READ_USER, Session.user),
+        ("update user", UPDATE_USER, Session.user),
     ),
     "everything": (
-        ("read user", READ_USER, _Session.user),
-        ("insert event", INSERT_EVENT, _Session.event),
-        ("update user", UPDATE_USER, _Session.user),
-        ("insert token", INSERT_TOKEN, _Session.new_token),
-        ("read events", READ_EVENTS, _Session.own),
-        ("update token", UPDATE_TOKEN, _Session.token),
-        ("read tokens", READ_TOKENS, _Session.user),
+        ("read user", READ_USER, Session.user),
+        ("insert event", INSERT_EVENT, Session.event),
+        ("update user", UPDATE_USER, Session.user),
+        ("insert token", INSERT_TOKEN, Session.new_token),
+        ("read events", READ_EVENTS, Session.own),
+        ("update token", UPDATE_TOKEN, Session.token),
+        ("read tokens", READ_TOKENS, Session.user),
+    ),
+    "an earlier layer": (
+        ("read user", READ_USER, Session.user),
+        ("insert event", EARLIER_EVENT, Session.user),
+        ("update user", UPDATE_USER, Session.user),
+        ("insert token", EARLIER_TOKEN, Session.new_token),
+        ("read tokens", EARLIER_READ, Session.user),
+        ("update token", EARLIER_UPDATE, Session.token),
     ),
 }
 """What an app may be busy with: name, statement, values; each session does them in turn."""
@@ -218,7 +238,7 @@ class _Load:
     written: list[str] = field(default_factory=list)
     late: float = 0.0
 
-    def work(self, conn: psycopg.Connection[Any], session: _Session, number: int) -> None:
+    def work(self, conn: psycopg.Connection[Any], session: Session, number: int) -> None:
         """Do one session's part until it is over."""
         interval = self.sessions / self.rate
         due = self.begin + number / self.rate
@@ -258,7 +278,7 @@ def _main(given: IO[str]) -> None:
         conn.execute(f"SET deadlock_timeout = '{NOTICE_MS}ms'".encode())
     load = _Load(asked["sessions"], asked["rate"], WORKS[asked["work"]], time.monotonic() + 0.05)
     threads = [
-        threading.Thread(target=load.work, args=(conn, _Session(number, users, tokens), number))
+        threading.Thread(target=load.work, args=(conn, Session(number, users, tokens), number))
         for number, conn in enumerate(connections)
     ]
     gc.disable()
@@ -277,11 +297,11 @@ def _people(conn: psycopg.Connection[Any], work: str, spare: str) -> tuple[list[
     """Return keys of accounts and tokens to draw from."""
     users: list[Any] = []
     tokens: list[Any] = []
-    if work in {"users", "everything"}:
+    if work != "tokens":
         query = """SELECT id FROM users WHERE email IS DISTINCT FROM %s
                    ORDER BY random() LIMIT 20000"""
         users = [row[0] for row in conn.execute(query, (spare,))]
-    if work in {"tokens", "everything"}:
+    if work in {"tokens", "everything", "an earlier layer"}:
         query = """SELECT t.id FROM refresh_tokens t JOIN users u ON u.id = t.user_id
                    WHERE u.email IS DISTINCT FROM %s ORDER BY random() LIMIT 20000"""
         tokens = [row[0] for row in conn.execute(query, (spare,))]

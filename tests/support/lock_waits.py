@@ -30,9 +30,10 @@ class Waits:
     found: list[Wait] = field(default_factory=list)
 
     @property
-    def longest(self) -> float:
-        """Milliseconds of the longest; zero where nobody waited for more than a moment."""
-        return max((each.milliseconds for each in self.found), default=0.0)
+    def longest(self) -> Wait:
+        """The longest; of no length where nobody waited for more than a moment."""
+        none = Wait(0, "", "nothing", 0.0)
+        return max(self.found, key=lambda each: each.milliseconds, default=none)
 
 
 @contextmanager
