@@ -4,7 +4,8 @@ Not a test: nothing fails because a machine is slow. Servers are private and dur
 installed major where there is one. The last figures stand in ``docs/benchmarks.md``, where each section that
 ran at its full size replaces what stood there under its title.
 
-Usage: ``python tests/bench/run.py [--only startup,reports,prune,import,partition] [--events 10000000]``
+Usage: ``python tests/bench/run.py [--only startup,reports,prune,import,partition,migrate]
+[--events 10000000]``
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench import imports, partition, prune, reports, startup
+from bench import imports, migrate, partition, prune, reports, startup
 from bench.measure import Section
 from support.servers import Server, embedded_binaries, installed_binaries
 
@@ -43,12 +44,14 @@ def main() -> None:
         "prune": prune.measure,
         "import": imports.measure,
         "partition": partition.measure,
+        "migrate": migrate.measure,
     }
     parser.add_argument("--only", default=",".join(sections), help="sections, with commas")
     parser.add_argument(
         "--events", type=int, default=10_000_000, help="rows for reports and partitions"
     )
     parser.add_argument("--tokens", type=int, default=4_000_000, help="rows for the prune")
+    parser.add_argument("--users", type=int, default=1_000_000, help="rows for the migration")
     parser.add_argument("--import-events", type=int, default=500_000, help="rows for the import")
     parser.add_argument("--runs", type=int, default=15, help="runs of each command")
     options = parser.parse_args()
@@ -66,7 +69,7 @@ def main() -> None:
     print("\n".join(section.markdown() for section in done))
     if all(
         getattr(options, key) == parser.get_default(key)
-        for key in ("events", "tokens", "import_events", "runs")
+        for key in ("events", "tokens", "users", "import_events", "runs")
     ):
         stamp = f"{datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}, {version}"
         write(done, stamp)
