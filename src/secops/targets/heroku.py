@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from secops.errors import OutcomeUnknown, SecopsError
+from secops.errors import OutcomeUnknown, Refused, SecopsError
 from secops.settings import Secret
 from secops.targets.credentials import token
 from secops.targets.failures import NoSuchPlace, NotAllowed
@@ -79,6 +79,7 @@ class HerokuTarget:
         self.name = name
         self.app = app
         self.http = http
+        self._wrote = False
 
     def __repr__(self) -> str:
         return f"HerokuTarget({self.name!r}, {self.fingerprint!r})"
@@ -101,6 +102,7 @@ class HerokuTarget:
     def write(self, change: Change, expected: Snapshot) -> str:  # noqa: ARG002  Heroku cannot compare
         """Set and delete in one call; returns the release that it made."""
         before = self.http.now()
+        self._wrote = True
         body: dict[str, str | None] = {**change.set, **dict.fromkeys(sorted(change.unset))}
         what = "change the config vars"
         call = Call(
@@ -129,9 +131,15 @@ class HerokuTarget:
         if written:
             return written
         for pause in (*_LOOKS, None):
-            for each in self._releases():
-                if MARKER in _names(each):
-                    return each["id"].text()
+            releases = self._releases()
+            carrying = _since_marker(releases)
+            if carrying and not self._wrote:
+                # Nobody asks without having been told of it, so it is to be tried again.
+                newest = self.status(carrying[0]["id"].text())
+                if newest.progress is Progress.FAILED:
+                    return self._released_again(releases)
+            if carrying:
+                return carrying[0]["id"].text()
             if pause is not None:
                 self.http.sleep(pause)
         raise OutcomeUnknown(
@@ -151,9 +159,10 @@ class HerokuTarget:
         return Deployment(release["id"].text(), progress, detail, release["created_at"].time())
 
     def deployments(self, since: datetime) -> Sequence[Deployment]:
-        """Return the releases since then, newest first; how far the dynos are, ``status`` tells."""
+        """Return the releases since then that carry the last write; how far the dynos are, ``status`` tells."""
         found = []
-        for each in self._releases():
+        releases = self._releases()
+        for each in _since_marker(releases) or releases:
             at = each["created_at"].time()
             if at is None or at >= since:
                 state, detail = _progress(each["status"].text(), each["version"].number(), [])
@@ -197,6 +206,31 @@ class HerokuTarget:
             mend=_MEND,
         )
         return [*found, write]
+
+    def _released_again(self, releases: Sequence[Reading]) -> str:
+        """Release the code that the newest good release has, with the config vars as they are now."""
+        good = (each for each in releases if each["status"].found == "succeeded")
+        slugs = (each.get("slug").found for each in good)
+        slug = next(
+            (each["id"] for each in slugs if isinstance(each, Mapping) and "id" in each), None
+        )
+        if slug is None:
+            raise Refused(
+                "Heroku has no release of this app that can be released again.",
+                hint="The variables are written and not live. Deploy the app, then run "
+                "`secops rollout resume`.",
+            )
+        call = Call(
+            "POST", self._path("/releases"), "release the app again", right=_MEND, changes=True,
+            json={"slug": slug, "description": "Release again for secops"},
+        )  # fmt: skip
+        made = self.http.send(call).body
+        if isinstance(made, Mapping) and isinstance(made.get("id"), str):
+            return str(made["id"])
+        raise OutcomeUnknown(
+            "Heroku took the release, and did not say which it is.",
+            hint="Run `secops rollout resume`; it looks again.",
+        )
 
     def _path(self, rest: str) -> str:
         return f"/apps/{self.app}{rest}"
@@ -244,6 +278,14 @@ def _variables(values: Reading) -> dict[str, Variable]:
         name: Variable(name, value if isinstance(value, str) else None, sealed=value is None)
         for name, value in sorted(values.mapping().items())
     }
+
+
+def _since_marker(releases: Sequence[Reading]) -> Sequence[Reading]:
+    """Return the releases from the newest on that set the marker: they carry what was written then."""
+    for number, each in enumerate(releases):
+        if MARKER in _names(each):
+            return releases[: number + 1]
+    return ()
 
 
 def _names(release: Reading) -> Collection[str]:

@@ -21,11 +21,13 @@ from secops.targets.credentials import token
 from secops.targets.failures import MissingToken, NoSuchPlace
 from secops.targets.http import Call
 from secops.targets.kubernetes_words import (
+    AGAIN,
     ANNOTATION,
     Held,
     Kind,
     edits_of,
     held_of,
+    marked_with,
     progress,
     version_of,
     versions_in,
@@ -37,6 +39,7 @@ from secops.targets.target import (
     Deployment,
     Edit,
     Place,
+    Progress,
     Right,
     Snapshot,
     Traits,
@@ -140,6 +143,8 @@ class KubernetesTarget:
         self.deployment = deployment
         self.objects = objects
         self._secrets = secrets
+        self._last: dict[Kind, Held] | None = None
+        self._wrote = False
 
     def __repr__(self) -> str:
         return f"KubernetesTarget({self.name!r}, {self.fingerprint!r})"
@@ -158,7 +163,7 @@ class KubernetesTarget:
 
     def read(self) -> Snapshot:
         """Return what the objects hold; what is in the ConfigMap wins over the Secret."""
-        held = self._held()
+        held = self._last = self._held()
         variables = {
             name: each
             for kind in (Kind.SECRET, Kind.CONFIG_MAP)
@@ -170,7 +175,13 @@ class KubernetesTarget:
     def write(self, change: Change, expected: Snapshot) -> str:
         """Patch each object that the change touches, where it is still what was read."""
         versions = versions_in(expected.version)
-        held = self._held()
+        self._wrote = True
+        # What was read just now need not be read again: the server compares the versions.
+        held = (
+            self._last
+            if self._last and version_of(self._last) == expected.version
+            else self._held()
+        )
         if set(versions) != set(held):
             raise _changed("the objects that hold the variables")
         patches = self._patches(change, held)
@@ -199,15 +210,20 @@ class KubernetesTarget:
         return ""
 
     def deploy(self, written: str) -> str:
-        """Let the Deployment replace its pods, once for each marker; returns its generation and the marker."""
+        """Let the Deployment replace its pods, once for each marker; returns the marker."""
         if written:
             return written
         marker = self._marker()
-        body = {"spec": {"template": {"metadata": {"annotations": {ANNOTATION: marker}}}}}
-        what = "restart the Deployment"
-        reply = self._patch("deployments", self.deployment, what, body)
-        found = Reading("Kubernetes", what, reply.body)
-        return f"{found['metadata']['generation'].number()}/{marker}"
+        annotations = {ANNOTATION: marker}
+        if not self._wrote:
+            shown = self._get("deployments", self.deployment)
+            before = progress(shown, marker)
+            if marked_with(shown) == marker and before.progress is Progress.FAILED:
+                # Nobody asks without having been told of it, so it is to be tried again.
+                annotations[AGAIN] = str(shown["metadata"]["generation"].number())
+        body = {"spec": {"template": {"metadata": {"annotations": annotations}}}}
+        self._patch("deployments", self.deployment, "restart the Deployment", body)
+        return marker
 
     def status(self, deployment: str) -> Deployment:
         """Return how far the Deployment has replaced its pods."""
@@ -216,12 +232,11 @@ class KubernetesTarget:
     def deployments(self, since: datetime) -> Sequence[Deployment]:
         """Return the restart that secops asked for last, where that was since then."""
         found = self._get("deployments", self.deployment)
+        marker = marked_with(found)
         for edit in edits_of(found, ("spec",)):
-            if edit.who == _MANAGER and (
-                edit.at is None or edit.at >= since.replace(microsecond=0)
-            ):
-                generation = found["metadata"]["generation"].number()
-                shown = progress(found, f"{generation}/")
+            recent = edit.at is None or edit.at >= since.replace(microsecond=0)
+            if marker and edit.who == _MANAGER and recent:
+                shown = progress(found, marker)
                 return [Deployment(shown.id, shown.progress, shown.detail, edit.at)]
         return []
 

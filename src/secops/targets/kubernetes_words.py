@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 ANNOTATION: Final = "secops.rollout/id"
 """Of the pods' template: the marker of the write that the pods were restarted for."""
 
+AGAIN: Final = "secops.rollout/again"
+"""Of the pods' template: the generation that did not come up and is tried again."""
+
 
 class Kind(enum.Enum):
     """The objects that hold variables, by the name of their resource."""
@@ -80,25 +83,26 @@ def versions_in(text: str) -> dict[Kind, str]:
     return {Kind(name): version for name, _, version in parts}
 
 
-def progress(found: Reading, deployment: str) -> Deployment:
-    """Say how far a Deployment is with a restart (its generation, a slash, the marker).
-
-    The conditions are those of ``kubectl rollout status``: the controller has seen the generation, all
-    pods are of the new template and available, and none of an older one is left.
-    """
-    generation, _, marker = deployment.partition("/")
+def marked_with(found: Reading) -> str:
+    """Return the marker that a Deployment's pods were restarted for last; empty where there is none."""
     annotations = found["spec"]["template"].get("metadata").get("annotations").found
     shown = annotations.get(ANNOTATION) if isinstance(annotations, Mapping) else None
-    asked = int(generation) if generation.isdigit() else 0
-    if marker and shown != marker:
-        state = Progress.FAILED
-        detail = "the pods' template was changed back, or to another rollout's"
-    else:
-        state, detail = _rolled(found, asked)
-    return Deployment(f"{generation}/{marker or shown or ''}", state, detail)
+    return shown if isinstance(shown, str) else ""
 
 
-def _rolled(found: Reading, asked: int) -> tuple[Progress, str]:
+def progress(found: Reading, marker: str) -> Deployment:
+    """Say how far a Deployment is with the restart for a marker.
+
+    The conditions are those of ``kubectl rollout status``: the controller has seen the newest generation, all
+    pods are of the new template and available, and none of an older one is left.
+    """
+    if marked_with(found) == marker:
+        return Deployment(marker, *_rolled(found))
+    why = "the pods' template was changed back, or to another rollout's"
+    return Deployment(marker, Progress.FAILED, why)
+
+
+def _rolled(found: Reading) -> tuple[Progress, str]:
     spec, status = found["spec"], found.get("status")
     wanted = _count(spec.get("replicas").found, 1)
     updated = _count(status.get("updatedReplicas").found)
@@ -110,7 +114,7 @@ def _rolled(found: Reading, asked: int) -> tuple[Progress, str]:
     if spec.get("paused").found is True:
         state = Progress.HELD
         detail = "the Deployment is paused; `kubectl rollout resume` lets it go on"
-    elif seen < max(found["metadata"]["generation"].number(), asked):
+    elif seen < found["metadata"]["generation"].number():
         detail = "the controller has not seen it yet"
     elif stuck:
         state, detail = Progress.FAILED, stuck

@@ -158,14 +158,15 @@ class RailwayTarget:
         return progress(shown, served)
 
     def deployments(self, since: datetime) -> Sequence[Deployment]:
-        """Return the service's deployments since then, newest first."""
-        answer = self._reads.ask("deployments", "serviceInstance", what="list the deployments")
+        """Return the deployments since then that carry the last write, newest first."""
+        answer = self._reads.ask(
+            "deployments", "serviceInstance", "environment", what="list the deployments",
+            optional=("environment",),
+        )  # fmt: skip
         served = Served.read(answer["serviceInstance"])
-        return [
-            progress(each, served, follow=False)
-            for each in self._reads.listed(answer)
-            if each.at is None or each.at >= since
-        ]
+        written = self._reads.marked(answer) or since
+        carrying = self._reads.carrying(answer, max(since, written))
+        return [progress(each, served, follow=False) for each in carrying]
 
     def edits(self, since: datetime) -> Sequence[Edit]:
         """Return who committed changes to the service's or the shared variables, newest first."""

@@ -56,6 +56,10 @@ class Reads:
         found = deployments_of([edge["node"] for edge in answer["deployments"]["edges"]])
         return sorted(found, key=lambda each: each.at or _EPOCH, reverse=True)
 
+    def carrying(self, answer: Mapping[str, Reading], since: datetime) -> Sequence[Shown]:
+        """Return the deployments of an answer that were made since then, newest first."""
+        return [each for each in self.listed(answer) if each.at is not None and each.at >= since]
+
     def marked(self, answer: Mapping[str, Reading]) -> datetime | None:
         """Return when the marker, which is in each write, was written last; ``None`` where it is not shown."""
         marker = self.known(answer, "find the marker").get(MARKER)

@@ -55,6 +55,11 @@ class Shown:
     at: datetime | None
     can_redeploy: bool
 
+    @property
+    def failed(self) -> bool:
+        """Whether it will not serve."""
+        return _STATUSES.get(self.status) is Progress.FAILED
+
 
 @dataclass(frozen=True, slots=True)
 class Served:
@@ -238,7 +243,7 @@ def edits_of(patches: Reading, service: str, since: datetime) -> list[Edit]:
                 frozenset(names),
             )
         )
-    return found
+    return sorted(found, key=lambda each: each.at.timestamp() if each.at else 0, reverse=True)
 
 
 def counts_of(results: Reading) -> list[Count]:

@@ -69,6 +69,9 @@ class Writes:
                 "environment", "deployments", what="find the deployment", optional=("environment",)
             )
             carrying = self._carrying(answer)
+            if carrying and carrying[0].failed and self._wrote_at is None:
+                # Nobody asks without having been told of it, so it is to be tried again.
+                return self._redeployed(self._reads.listed(answer))
             if carrying:
                 return carrying[0].id
             if self._upserts or self._http.now() - self._since(answer) > _OVERDUE:
@@ -206,8 +209,7 @@ class Writes:
 
     def _carrying(self, answer: Mapping[str, Reading]) -> Sequence[Shown]:
         """Return the deployments that carry the last write, newest first."""
-        since = self._since(answer)
-        return [each for each in self._reads.listed(answer) if each.at and each.at >= since]
+        return self._reads.carrying(answer, self._since(answer))
 
     def _since(self, answer: Mapping[str, Reading]) -> datetime:
         """Return when the last write was, on Railway's clock."""

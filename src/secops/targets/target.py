@@ -181,6 +181,9 @@ class Target(Protocol):
     def deploy(self, written: str) -> str:
         """Make what was written live: the same code with the new variables, exactly one deployment.
 
+        Asked again after a lost reply it finds the deployment instead of starting a second one, where the
+        target can tell. One that failed is tried again by a target that was opened anew.
+
         Args:
             written: What :meth:`write` returned; where it names a deployment nothing more is started.
 
@@ -192,7 +195,10 @@ class Target(Protocol):
         """Return how far a deployment is."""
 
     def deployments(self, since: datetime) -> Sequence[Deployment]:
-        """Return the deployments since then, newest first: how an unknown outcome is settled."""
+        """Return the deployments since then, newest first: how an unknown outcome is settled.
+
+        Those made before the last write are left out where the target can tell.
+        """
 
     def edits(self, since: datetime) -> Sequence[Edit]:
         """Return what the target's history has since then, newest first; nothing where it keeps none."""

@@ -498,11 +498,12 @@ def test_a_changed_interface_is_said(railway: FakeRailway, monkeypatch: pytest.M
 def test_the_fake_validates_variables_too(railway: FakeRailway) -> None:
     """What keeps the tests honest: a patch of another shape does not get through."""
     target = opened(railway)
-    for patch in (
+    patches: list[object] = [
         {"services": {SERVICE: {"variables": {"A": "1"}}}},
         {"services": {"api": {}}},
         "x",
-    ):
+    ]
+    for patch in patches:
         with pytest.raises((OutcomeUnknown, Misunderstood, Unreachable)):
             target.api.change("environmentPatchCommit", what="try", patch=patch, message="")
     assert railway.deployed == 0

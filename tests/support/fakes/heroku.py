@@ -64,7 +64,7 @@ class FakeHeroku(Fake):
         if path == "/config-vars":
             return "read" if request.method == "GET" else "write"
         if path == "/releases":
-            return "history"
+            return "history" if request.method == "GET" else "deploy"
         if path == "/dynos" or path.startswith("/releases/"):
             return "status"
         return "rights"
@@ -82,6 +82,7 @@ class FakeHeroku(Fake):
             ("GET", "/config-vars"): lambda: Answer(200, self._config),
             ("PATCH", "/config-vars"): lambda: self._patched(request.body, half),
             ("GET", "/releases"): lambda: self._listed(request),
+            ("POST", "/releases"): lambda: self._released_again(request.body),
             ("GET", "/dynos"): lambda: Answer(200, self._dynos()),
             ("GET", ""): lambda: Answer(200, {"name": APP, "maintenance": False}),
         }
@@ -116,6 +117,12 @@ class FakeHeroku(Fake):
         self._change(wanted, "ci@example.com", ours=True)
         return Answer(200, self._config)
 
+    def _released_again(self, body: Any) -> Answer:
+        if body.get("slug") != "slug-1":
+            return self._no(404, "Couldn't find that slug.")
+        self._release(body["description"], ours=True)
+        return Answer(201, _shown(self.releases[0]))
+
     def _change(self, wanted: Mapping[str, str | None], who: str, *, ours: bool) -> None:
         before = dict(self._config)
         for name, value in wanted.items():
@@ -137,6 +144,7 @@ class FakeHeroku(Fake):
             "id": f"01234567-89ab-cdef-0123-{version:012d}", "version": version,
             "description": description, "created_at": timestamp(self.now()), "current": True,
             "status": "succeeded", "user": {"email": who, "id": "u"}, "carries": self.variables,
+            "slug": {"id": "slug-1"},
         }  # fmt: skip
         for each in self.releases:
             each["current"] = False

@@ -234,4 +234,4 @@ def _encode(value: str) -> str:
 
 
 def _decode(value: str) -> str:
-    return base64.b64decode(value).decode()
+    return base64.b64decode(value).decode(errors="surrogateescape")
