@@ -136,11 +136,13 @@ def _short(value: float) -> str:
 
 
 def clock(moments: Sequence[datetime]) -> list[str]:
-    """Write moments as short as they stay apart: with seconds, minutes or days, in UTC."""
+    """Write moments as short as they stay apart, in UTC."""
     inside = [each.astimezone(UTC) for each in moments]
     if not inside:
         return []
     span = (inside[-1] - inside[0]).total_seconds()
+    if span < 10:  # noqa: PLR2004
+        return [f"{each:%H:%M:%S}.{each.microsecond // 100_000}" for each in inside]
     many_days = inside[0].date() != inside[-1].date()
     form = "%m-%d %H:%M" if many_days else "%H:%M" if span >= 600 else "%H:%M:%S"  # noqa: PLR2004
     return [f"{each:{form}}" for each in inside]
