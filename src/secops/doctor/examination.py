@@ -21,6 +21,7 @@ from secops.doctor import (
     pooler,
     privileges,
     server,
+    targets,
     users,
 )
 from secops.doctor.check import Check, Need, Patient, Result, Status, fail, skipped
@@ -55,6 +56,8 @@ CHECKS: Final[tuple[Check, ...]] = (
     activity.vacuum,
     partitions.ahead,
     extensions.statements,
+    targets.described,
+    targets.allowed,
 )
 
 _PATIENCE: Final = timedelta(seconds=5)
