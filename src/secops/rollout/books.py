@@ -7,9 +7,10 @@ it wrote there is given to the database by whatever secops runs next with both a
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import TypeVar
 from uuid import UUID
 
 import psycopg
@@ -23,6 +24,8 @@ from secops.rollout.owners import Hold, Owner
 from secops.rollout.states import FOLLOWS, State
 from secops.rollout.telling import busy
 
+T = TypeVar("T")
+
 ROLLBACK = "rollback"
 """The command whose moves go on without the database."""
 
@@ -35,15 +38,23 @@ class Books:
         owner: Who this process is.
         journal: The database's; ``None`` where it cannot be reached.
         why: Why it cannot.
+        offline: Whether to go on without it where it goes away.
     """
 
     def __init__(
-        self, local: LocalJournal, owner: Owner, journal: Journal | None, why: str = ""
+        self,
+        local: LocalJournal,
+        owner: Owner,
+        journal: Journal | None,
+        why: str = "",
+        *,
+        offline: bool = False,
     ) -> None:
         self.local = local
         self.owner = owner
         self.journal = journal
         self.why = why
+        self._offline = offline
         self._epochs: dict[UUID, int] = {}
 
     @property
@@ -53,15 +64,11 @@ class Books:
 
     def now(self) -> datetime:
         """Return the time: the database's, and this machine's only where there is none."""
-        if self.journal is not None:
-            return self.journal.now()
-        return datetime.now(UTC)
+        return self._asked(Journal.now, lambda: datetime.now(UTC))
 
     def standings(self) -> list[Standing]:
         """Return the target's moves, the oldest first."""
-        if self.journal is not None:
-            return self.journal.standings()
-        return standings(self.local.entries())
+        return self._asked(Journal.standings, lambda: standings(self.local.entries()))
 
     def active(self) -> Standing | None:
         """Return the move that holds the target; the newest, where a rollback came over another."""
@@ -71,9 +78,10 @@ class Books:
 
     def hold(self, standing: Standing) -> Hold:
         """Return who is at a move right now."""
-        if self.journal is not None:
-            return self.journal.hold(standing.move.id)
-        return Hold(None, None, None, self.now(), standing.last.epoch)
+        return self._asked(
+            lambda journal: journal.hold(standing.move.id),
+            lambda: Hold(None, None, None, datetime.now(UTC), standing.last.epoch),
+        )
 
     @contextmanager
     def alone(self, what: str) -> Iterator[None]:
@@ -166,14 +174,19 @@ class Books:
             Busy: Its owner is still there; names them.
         """
         move = standing.move.id
-        if self.journal is None:
+
+        def taking(journal: Journal) -> Standing:
+            hold = journal.hold(move)
+            if hold.alive and not by_force and hold.owner != self.owner:
+                raise busy(standing, hold)
+            self._epochs[move] = journal.take(move, self.owner, hold.epoch)
+            return next(each for each in journal.standings() if each.move.id == move)
+
+        def without() -> Standing:
             self._epochs[move] = standing.last.epoch + 1
             return standing
-        hold = self.journal.hold(move)
-        if hold.alive and not by_force and hold.owner != self.owner:
-            raise busy(standing, hold)
-        self._epochs[move] = self.journal.take(move, self.owner, hold.epoch)
-        return next(each for each in self.journal.standings() if each.move.id == move)
+
+        return self._asked(taking, without)
 
     def beat(self, standing: Standing) -> None:
         """Give a sign of life, and make sure that nobody took the move over.
@@ -209,28 +222,45 @@ class Books:
         Returns:
             What was done, in words; nothing where the two agree.
         """
-        if self.journal is None:
-            return []
+        return self._asked(self._reconcile, list)
+
+    def _reconcile(self, journal: Journal) -> list[str]:
         told: list[str] = []
-        there = _by_move(self.journal.entries())
+        there = _by_move(journal.entries())
         here = _by_move(self.local.entries())
         for move, own in here.items():
             known = there.get(move, [])
             missing = _missing(own, known)
             if missing:
-                self._replay(self.journal, missing, known)
+                self._replay(journal, missing, known)
                 one = standings([*known, *missing])[0]
                 told.append(
                     f"{len(missing)} entries of {one.move.title} on {one.move.target}, recorded here "
                     "while the database was away, are in it now."
                 )
-        entries = self.journal.entries()
+        entries = journal.entries()
         diverged = _diverged(entries, here)
         if diverged:
             self._rewrite(entries, diverged)
         known_here = {entry.place for own in here.values() for entry in own}
         self._copy([entry for entry in entries if entry.place not in known_here])
         return told
+
+    def _asked(self, ask: Callable[[Journal], T], otherwise: Callable[[], T]) -> T:
+        """Ask the database's journal; where it is away and one may go on without it, do otherwise."""
+        if self.journal is not None:
+            try:
+                return ask(self.journal)
+            except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+                if not self._offline:
+                    raise
+                self._away(error)
+        return otherwise()
+
+    def _away(self, error: Exception) -> None:
+        text = str(error).strip()
+        self.journal = None
+        self.why = text.splitlines()[0] if text else "it went away"
 
     def _replay(self, journal: Journal, missing: list[Entry], known: list[Entry]) -> None:
         standing = standings([*known, *missing])[0]
@@ -271,8 +301,7 @@ class Books:
     def _lost(self, move: Move, error: Exception, *, written: bool) -> None:
         """Go on without the database where the move may; say how things are where it may not."""
         if move.command == ROLLBACK:
-            self.journal = None
-            self.why = str(error).strip().splitlines()[0] if str(error).strip() else "it went away"
+            self._away(error)
             return
         if written:
             raise OutcomeUnknown(

@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from uuid import UUID
 
+import psycopg
 from psycopg import errors as pg
 from psycopg import sql
 from psycopg.types.json import Jsonb
@@ -23,7 +24,7 @@ from secops.accounts import events
 from secops.accounts.operations import Operation, storable
 from secops.database.connection import transaction
 from secops.database.layout import INTERNAL
-from secops.errors import Busy
+from secops.errors import Busy, OutcomeUnknown
 from secops.rollout.entries import Entry, Standing, first, read, standings
 from secops.rollout.moves import Kind, Move
 from secops.rollout.owners import Hold, Owner, owner_of
@@ -334,6 +335,10 @@ class Journal:
             except (pg.LockNotAvailable, pg.DeadlockDetected):
                 if not left:
                     raise self._held() from None
+            except OutcomeUnknown as error:
+                # A COMMIT without an answer. Who reads the journal next finds out; here the connection
+                # is gone, whatever became of it.
+                raise psycopg.OperationalError(error.message) from None
             time.sleep(random.uniform(0.02, 0.2))  # noqa: S311  jitter, not a secret
         raise AssertionError(_TRIES)
 

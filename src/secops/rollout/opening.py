@@ -81,7 +81,7 @@ def opened(
     conn, why = _connection(settings, command, offline=offline)
     try:
         journal, why = _journal(settings, conn, target.fingerprint, why, offline=offline)
-        desk = Desk(target, Books(local, owner, journal, why), settings)
+        desk = Desk(target, Books(local, owner, journal, why, offline=offline), settings)
         probe = place.options.get("probe")
         desk.probe = probe if isinstance(probe, str) else ""
         if told is not None:
