@@ -212,6 +212,7 @@ class EventPruner:
         keep: whole.Keep | None,
     ) -> None:
         found = self.candidates()
+        done.notes += found.notes
         if found.obstacle and not found.unfinished:
             done.notes.append(f"Partitions are not dropped as a whole: {found.obstacle}.")
         if not found.any:

@@ -79,11 +79,13 @@ class Candidates:
         partitions: Those that hold only events past their retention.
         unfinished: Names of partitions that a run which died has left half gone.
         obstacle: Why partitions cannot be dropped, and their rows are deleted instead; or nothing.
+        notes: Which partitions could go, were they not needed by something else.
     """
 
     partitions: tuple[Dropped, ...] = ()
     unfinished: tuple[str, ...] = ()
     obstacle: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def any(self) -> bool:
@@ -131,16 +133,18 @@ def candidates(conn: Connection, layout: Layout, past: Past | None, *, pooled: b
             )
         )
         found: list[Dropped] = []
-        if past is not None:
-            found = [
-                _counted(conn, each)
-                for each in there.partitions
-                if _could_go(each, past) and not _stays(conn, each, past)
-            ]
+        notes: list[str] = []
+        for each in there.partitions if past is not None else ():
+            if past is None or not _could_go(each, past) or _stays(conn, each, past):
+                continue
+            if by := _needed_by(conn, each):
+                notes.append(f"{each.name} is not dropped as a whole: {by} depends on it.")
+            else:
+                found.append(_counted(conn, each))
         if not found and not open_ones:
-            return Candidates()
+            return Candidates(notes=tuple(notes))
         obstacle = _obstacle(conn, layout, there, pooled=pooled)
-    return Candidates(() if obstacle else tuple(found), open_ones, obstacle)
+    return Candidates(() if obstacle else tuple(found), open_ones, obstacle, tuple(notes))
 
 
 def _could_go(each: Partition, past: Past) -> bool:
@@ -176,6 +180,29 @@ def _stays(conn: Connection, each: Partition, past: Past) -> bool:
         past.as_parameters(),
     ).fetchone()
     return row == (True,)
+
+
+_DEPENDENTS: Final = """
+    SELECT pg_describe_object('pg_class'::regclass, r.ev_class, 0)
+    FROM pg_depend d JOIN pg_rewrite r ON r.oid = d.objid
+    WHERE d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass
+      AND d.refobjid = %(oid)s::oid AND r.ev_class <> d.refobjid
+    UNION ALL
+    SELECT pg_describe_object('pg_constraint'::regclass, k.oid, 0)
+    FROM pg_constraint k WHERE k.confrelid = %(oid)s::oid AND k.contype = 'f'
+    LIMIT 1
+"""
+
+
+def _needed_by(conn: Connection, each: Partition) -> str:
+    """Return the view or foreign key that stands on a partition itself, if one does."""
+    oid = conn.execute(
+        "SELECT c.oid::bigint FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+        " WHERE n.nspname = %s AND c.relname = %s",
+        (each.schema, each.name),
+    ).fetchone()
+    row = None if oid is None else conn.execute(_DEPENDENTS, {"oid": oid[0]}).fetchone()
+    return "" if row is None else f"the {row[0]}"
 
 
 def _staying(past: Past) -> sql.Composed:
