@@ -17,7 +17,7 @@ import pytest
 from secops.database import embedded
 from secops.demo import attacks
 from secops.demo.people import BESIEGED, LOCKED_OUT, ROBBED, SCRIPTED
-from secops.demo.story import MIGRATE, NEXT, TOUR
+from secops.demo.story import MIGRATE, NEXT, ROLLOUT, TOUR
 from support.databases import Command, Result
 from support.folders import outside
 
@@ -30,8 +30,11 @@ ELSEWHERE = {
     "PGPORT": "1",
     "PGOPTIONS": "-c search_path=nowhere",
 }
-# What the commands of the tour record themselves is not of the simulated traffic.
-EVENTS = "SELECT count(*) FROM security_events WHERE metadata->>'operation_id' IS NULL"
+# What the commands of the tour record themselves is not of the simulated traffic, nor what the small app does.
+EVENTS = (
+    "SELECT count(*) FROM security_events WHERE metadata->>'operation_id' IS NULL "
+    "AND metadata->>'demo_app' IS NULL"
+)
 
 
 class Demo:
@@ -92,7 +95,8 @@ def fresh() -> Iterator[Demo]:
 def test_it_runs_the_real_commands_and_shows_each_before_what_it_says(first: Result) -> None:
     assert first.code == 0, first.err
     shown = [line for line in first.out.splitlines() if line.startswith("$ ")]
-    assert shown == [f"$ {stop}" for stop in (MIGRATE, *TOUR)]
+    assert shown[:-1] == [f"$ {stop}" for stop in (MIGRATE, *TOUR, *ROLLOUT)]
+    assert shown[-1].startswith("$ secops rollout history ")
     after = first.out.partition("$ secops report failed-logins")[2]
     assert LOCKED_OUT.email in after.partition("\n$ ")[0]
     assert "secops quickstart --stop" in first.out
@@ -217,7 +221,7 @@ def test_reset_asks_first_and_then_builds_anew(demo: Demo, first: Result) -> Non
     result = demo("quickstart", *SMALL, "--reset", "--yes", "--no-keep", "--json")
     assert result.code == 0, result.err
     said = result.json()
-    assert said["commands"] == [str(stop) for stop in (MIGRATE, *TOUR)]
+    assert said["commands"][:-1] == [str(stop) for stop in (MIGRATE, *TOUR, *ROLLOUT)]
     assert not embedded.is_running(demo.data)
     assert (
         json.loads(demo.value(about, "postgres"))["until"]

@@ -16,17 +16,22 @@ import typer
 
 from secops.cli.command import Run
 from secops.cli.command import command as declare
-from secops.errors import EXIT_CODES, NothingMatched
+from secops.errors import EXIT_CODES, NothingMatched, NotYet
 from secops.output import Format
 
 if TYPE_CHECKING:
     from secops.database.connection import Connection
+    from secops.demo.crowd import Crowd
     from secops.demo.home import Home
     from secops.demo.load import Demo, Size
     from secops.demo.story import Stop
 
 _EVENTS_EACH: Final = 25
 _FRESH: Final = timedelta(hours=12)
+# The service starts so many commands before it is needed: by then there is something to compare with.
+_AHEAD: Final = 3
+_VISITS: Final = 450
+_LOOKS: Final = 5
 
 
 @declare("quickstart", database=False)
@@ -63,8 +68,9 @@ def command(
 
     Starts a PostgreSQL of its own in DIR/.secops (the current folder if no DIR is given), makes a demo
     app's 20,000 users, simulates two weeks of their logins with attacks among them, writes
-    DIR/secops.yaml, and then runs the real commands one after another, showing each. It takes about a
-    minute and 700 MB; nothing leaves this machine. A second run reuses what is there.
+    DIR/secops.yaml, and then runs the real commands one after another, showing each. In the end a small
+    app runs there for some seconds, and is moved through a rollout. It takes about a minute and 700 MB;
+    nothing leaves this machine. A second run reuses what is there.
 
     \b
     Examples:
@@ -103,7 +109,7 @@ def command(
 def _tour(run: Run, home: Home, size: Size, *, reset: bool) -> tuple[Demo, list[Stop]]:
     """Make or find the demo and run the commands on it."""
     from secops.database.locks import one_runner
-    from secops.demo import load
+    from secops.demo import load, service
     from secops.demo.story import MIGRATE, TOUR
 
     _say_what_root_does(run, home)
@@ -125,9 +131,40 @@ def _tour(run: Run, home: Home, size: Size, *, reset: bool) -> tuple[Demo, list[
             home.write(server_url)
             _say_what_is_there(run, home, found, load.age(server, found))
             _show(run, home, MIGRATE)
-        for stop in TOUR:
+        service.write(home, anew=not again)
+        for stop in TOUR[:-_AHEAD]:
             _show(run, home, stop, again=again)
-    return found, [MIGRATE, *TOUR]
+        with _open(home) as conn, service.running(home, service.people(conn)) as crowd:
+            for stop in TOUR[-_AHEAD:]:
+                _show(run, home, stop, again=again)
+            rolled_out = _roll_out(run, home, conn, crowd, again=again)
+    return found, [MIGRATE, *TOUR, *rolled_out]
+
+
+def _roll_out(run: Run, home: Home, conn: Connection, crowd: Crowd, *, again: bool) -> list[Stop]:
+    """Move the running app through its rollout; return what was typed for it."""
+    from secops.demo import service
+    from secops.demo.story import AGAIN, ROLLOUT, drawn
+
+    crowd.wait_for(_VISITS, seconds=10)
+    run.output.line()
+    run.output.line(
+        f"A small app runs on this database now ({service.env_file(home)}), and people log in."
+    )
+    shown: list[Stop] = []
+    for stop in ROLLOUT:
+        shown.append(stop)
+        code = _show(run, home, stop, again=again, also=NotYet.exit_code)
+        looks = 0
+        while code == NotYet.exit_code and looks < _LOOKS:
+            looks += 1
+            time.sleep(1)
+            shown.append(AGAIN)
+            code = _show(run, home, AGAIN, also=NotYet.exit_code if looks < _LOOKS else 0)
+    if failed := service.latest_failure(conn):
+        shown.append(drawn(failed))
+        _show(run, home, shown[-1])
+    return shown
 
 
 def _say_what_root_does(run: Run, home: Home) -> None:
@@ -177,7 +214,7 @@ def _say_what_is_there(run: Run, home: Home, found: Demo, age: timedelta) -> Non
         )
 
 
-def _show(run: Run, home: Home, stop: Stop, *, again: bool = False) -> None:
+def _show(run: Run, home: Home, stop: Stop, *, again: bool = False, also: int = 0) -> int:
     """Show a command line and run it.
 
     Args:
@@ -185,6 +222,10 @@ def _show(run: Run, home: Home, stop: Stop, *, again: bool = False) -> None:
         home: Where to run it.
         stop: The command.
         again: Whether an earlier tour may have done it already, so that nothing is left to do.
+        also: An exit code beside the command's own with which the tour goes on.
+
+    Returns:
+        The exit code.
     """
     run.output.line()
     run.output.line(f"# {stop.why}")
@@ -199,10 +240,11 @@ def _show(run: Run, home: Home, stop: Stop, *, again: bool = False) -> None:
     )
     if done.returncode == NothingMatched.exit_code and again:
         run.output.note("The tour has done this here before; `--reset` brings it back.")
-    elif done.returncode:
+    elif done.returncode not in {0, stop.code, also}:
         code = done.returncode if done.returncode in EXIT_CODES else 1
         run.output.warn(f"`{stop}` ended with exit code {done.returncode}; the tour stops here.")
         raise typer.Exit(code=code)
+    return done.returncode
 
 
 def _stop(run: Run, home: Home) -> None:

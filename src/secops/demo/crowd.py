@@ -55,6 +55,12 @@ class Crowd:
         for thread in self._threads:
             thread.join(5)
 
+    def wait_for(self, visits: int, seconds: float) -> None:
+        """Wait until there were so many visits, but not for ever."""
+        deadline = time.monotonic() + seconds
+        while self.visits < visits and time.monotonic() < deadline:
+            time.sleep(0.05)
+
     def _visit_on(self) -> None:
         link = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
         pause = _THREADS / self.rate
@@ -67,7 +73,7 @@ class Crowd:
                 self._visit(link, number)
             except (OSError, http.client.HTTPException):
                 link.close()  # the app restarts, or is gone; the next visit finds out
-            due = max(due + pause, time.monotonic() - 1)
+            due = max(due + pause, time.monotonic() - 0.1)
             self._over.wait(max(0.0, due - time.monotonic()))
         link.close()
 

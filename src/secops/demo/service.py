@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from secops.demo.crowd import Crowd
 from secops.demo.home import Home
+from secops.demo.people import CAST
 from secops.errors import SecopsError
+
+if TYPE_CHECKING:
+    from secops.database.connection import Connection
 
 TARGET: Final = "demo-app"
 ROLLOUT: Final = "demo-lockout"
@@ -24,16 +29,19 @@ MAX_LOGIN_ATTEMPTS=10    # generous
 LOCKOUT_DURATION_MINUTES=30
 """
 _TARGETS: Final = """
+state_dir: .secops/state
 targets:
   {name}:
     kind: dotenv
     path: app/.env
     pid_file: .secops/app.pid
     signal: HUP
-    probe: {probe}
+    probe: http://127.0.0.1:1/healthz
 """
-_ROLLOUT: Final = """\
-# Written by `secops quickstart`: what `secops rollout` does there. Soaks of seconds are for demos; the one
+_OURS: Final = "# Written by `secops quickstart`"
+_ROLLOUT: Final = (
+    _OURS
+    + """: what `secops rollout` does there. Soaks of seconds are for demos; the one
 # that ships, jwt-ttl, takes a day for each stage.
 about: Lock accounts after fewer failed logins, as far as nobody notices.
 stages:
@@ -59,22 +67,48 @@ gates:
     min_n: 100
     min_baseline: 100
 """
+)
 _PROBE: Final = re.compile(r"http://127\.0\.0\.1:\d+/healthz")
 _STARTED: Final = 20.0
 
 
-def write(home: Home) -> None:
-    """Write the app's ``.env`` anew, the rollout, and the target where ``secops.yaml`` has none."""
-    for path, text in (
-        (env_file(home), _ENV),
-        (home.folder / "profiles" / "rollouts" / f"{ROLLOUT}.yaml", _ROLLOUT),
+def write(home: Home, *, anew: bool) -> None:
+    """Write the app's ``.env``, its rollout, and the target where ``secops.yaml`` has none.
+
+    Args:
+        home: The demo's folder; its ``secops.yaml`` is there.
+        anew: Whether nothing is known of what was rolled out before: the database was made anew.
+    """
+    if anew:
+        shutil.rmtree(home.data.parent / "state", ignore_errors=True)
+    rollout = home.folder / "profiles" / "rollouts" / f"{ROLLOUT}.yaml"
+    for path, text, kept in (
+        (env_file(home), _ENV, not anew),
+        (rollout, _ROLLOUT, rollout.exists() and not rollout.read_text().startswith(_OURS)),
     ):
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        if not (kept and path.exists()):
+            path.write_text(text, encoding="utf-8")
     config = home.config.read_text(encoding="utf-8")
     if not re.search(r"^targets:", config, re.MULTILINE):
-        block = _TARGETS.format(name=TARGET, probe="http://127.0.0.1:1/healthz")
-        home.config.write_text(config + block, encoding="utf-8")
+        home.config.write_text(config + _TARGETS.format(name=TARGET), encoding="utf-8")
+
+
+def people(conn: Connection) -> list[str]:
+    """Return whose accounts are used: nobody's of whom the tour tells something else."""
+    told = [person.email for person in CAST]
+    query = "SELECT email FROM users WHERE is_active AND email <> ALL (%s) ORDER BY id LIMIT 2000"
+    return [str(row[0]) for row in conn.execute(query, (told,)).fetchall()]
+
+
+def latest_failure(conn: Connection) -> str:
+    """Return the beginning of the id of the stage that failed last; empty where none did."""
+    row = conn.execute(
+        "SELECT left(id::text, 8) FROM secops.rollouts WHERE rollout = %s AND state = %s "
+        "ORDER BY started_at DESC LIMIT 1",
+        (ROLLOUT, "rolled_back"),
+    ).fetchone()
+    return str(row[0]) if row else ""
 
 
 def env_file(home: Home) -> Path:
@@ -89,6 +123,9 @@ def running(home: Home, emails: list[str]) -> Iterator[Crowd]:
     Args:
         home: The demo's folder; :func:`write` was there.
         emails: Whose accounts they use.
+
+    Yields:
+        The people; :attr:`Crowd.visits` tells how busy they were.
 
     Raises:
         SecopsError: The app does not start.

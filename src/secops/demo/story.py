@@ -8,6 +8,7 @@ from typing import Final
 
 from secops.demo.attacks import STUFFERS
 from secops.demo.people import LOCKED_OUT, ROBBED
+from secops.errors import Findings
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,10 +18,12 @@ class Stop:
     Attributes:
         why: What somebody wants who types it.
         words: What they type after ``secops``.
+        code: The exit code that it is to end with.
     """
 
     why: str
     words: tuple[str, ...]
+    code: int = 0
 
     def __str__(self) -> str:
         return shlex.join(("secops", *self.words))
@@ -70,6 +73,30 @@ TOUR: Final = (
     ),
 )
 
+ROLLOUT: Final = (
+    Stop(
+        "Lock after 5 failed logins instead of 10: one write, one restart, and watched on the app's own "
+        "events.",
+        ("rollout", "--stage", "five", "--yes", "--wait", "--every", "250ms", "--reason", "Demo"),
+    ),
+    Stop(
+        "And after a single one? That locks out whoever mistypes, and is put back by itself.",
+        ("rollout", "--stage", "one", "--yes", "--wait", "--every", "250ms", "--reason", "Demo"),
+        code=Findings.exit_code,
+    ),
+)
+"""While a small app runs on the demo's database, and people use it."""
+
+AGAIN: Final = Stop("Too few people came by to tell; look again.", ("rollout", "tick"))
+"""On a machine that has much else to do."""
+
+
+def drawn(operation: str) -> Stop:
+    """Return the command that draws what an operation's gates saw."""
+    words = ("rollout", "history", operation, "--plot")
+    return Stop("What was seen that second time?", words)
+
+
 NEXT: Final = (
     ("every report there is", "secops report"),
     ("who tries few passwords on many accounts", "secops report suspicious-ips"),
@@ -77,5 +104,6 @@ NEXT: Final = (
     ("a stolen refresh token", "secops report theft"),
     ("whose token it was", f"secops show user {ROBBED.email}"),
     ("the same for a program", "secops report lockouts --json"),
+    ("what was rolled out and back", "secops rollout history"),
     ("what works and what does not", "secops doctor"),
 )
