@@ -9,11 +9,12 @@ from psycopg import sql
 from secops.database.layout import INTERNAL
 from secops.schema import catalogue, effects
 from secops.schema.adoption import retyping
-from secops.schema.adoption.earlier import AWARE, EVENTS, MEMORY, TOKENS, recall
+from secops.schema.adoption.earlier import AWARE, MEMORY, TOKENS, recall
+from secops.schema.adoption.memory import remembering
 from secops.schema.adoption.ways import FAILURES, STANDING_IN, Way
 from secops.schema.effects import Effect, Mode, Statement, together
 from secops.schema.indexes import as_sql
-from secops.schema.steps import ABSENT, DONE, Finding, Lock, Loss, State, Step
+from secops.schema.steps import DONE, Finding, Lock, Loss, State, Step
 
 if TYPE_CHECKING:
     from secops.database.connection import Connection
@@ -228,7 +229,7 @@ def body(taken: Taken, there: dict[str, catalogue.Column], *, swapping: bool = T
             add(_MASK, plan)
     if syncs_revoked(taken):
         parts.append(_REVOKED)
-    if any(plan.column.name == "success" for plan in taken.going(Way.STAND_IN)):
+    if guesses_success(taken):
         parts.append(sql.SQL(_SUCCESS).format(failures=sql.Literal(FAILURES)).as_string())
     return f"\nBEGIN{''.join(parts)}\n    RETURN NEW;\nEND\n" if parts else ""
 
@@ -371,28 +372,47 @@ def fill(taken: Taken) -> Step:
     One statement that commits after each batch: it ends no earlier than all is filled, and one that is
     cut short is begun again and passes over what is filled already.
     """
+
+    def probe(conn: Connection) -> Finding:
+        if (taken.label, "") in recall(conn, "filled"):
+            return DONE
+        there = dict(catalogue.columns(conn, *taken.table))
+        return Finding(State.ABSENT, instead=(_filling(taken, there),))
+
+    return Step(
+        title=f"Fill the new columns of {taken.name}",
+        do=_filling(taken, {}),
+        lock=Lock.LONG,
+        probe=probe,
+    )
+
+
+def _filling(taken: Taken, there: dict[str, catalogue.Column]) -> Statement:
+    """Return the statement; a column that has taken another's name already is filled."""
     assignments: list[sql.Composable] = []
     conditions: list[sql.Composable] = []
     for plan in taken.going(Way.FILL, Way.SWAP):
+        if swapped(plan, there):
+            continue
         place, source = sql.Identifier(plan.place), sql.Identifier(plan.source)
         assignments.append(sql.SQL("{0} = coalesce(t.{0}, {1})").format(place, plan.value("t")))
         conditions.append(sql.SQL("t.{} IS NULL AND t.{} IS NOT NULL").format(place, source))
     if syncs_revoked(taken):
-        assignments.append(
-            sql.SQL("revoked = coalesce(t.revoked, false) OR t.revoked_at IS NOT NULL")
-        )
+        revoked = "revoked = coalesce(t.revoked, false) OR t.revoked_at IS NOT NULL"
+        assignments.append(sql.SQL(revoked))
         conditions.append(sql.SQL("t.revoked IS NOT TRUE AND t.revoked_at IS NOT NULL"))
-    if any(plan.column.name == "success" for plan in taken.going(Way.STAND_IN)):
+    if guesses_success(taken):
         kind: sql.Composable = sql.SQL("t.event_type")
         plan = taken.plans["event_type"]
-        if plan.filled:
+        if plan.filled and not swapped(plan, there):
             kind = plan.value("t")
         failed = sql.SQL("{} ~* {}").format(kind, sql.Literal(FAILURES))
-        assignments.append(
-            sql.SQL("success = t.success AND NOT coalesce({}, false)").format(failed)
-        )
+        guess = sql.SQL("success = t.success AND NOT coalesce({}, false)")
+        assignments.append(guess.format(failed))
         conditions.append(sql.SQL("t.success AND {}").format(failed))
-    do = Statement(
+    if not conditions:
+        return remembering([("filled", taken.label, "")])
+    return Statement(
         sql.SQL(_BACKFILL).format(
             oid=sql.Literal(taken.identifier.as_string()),
             path=sql.Literal(f"{sql.Identifier(taken.schema).as_string()}, public"),
@@ -408,19 +428,13 @@ def fill(taken: Taken) -> Step:
         effects.writes((INTERNAL, MEMORY)),
     )
 
-    def probe(conn: Connection) -> Finding:
-        if not conditions:
-            return DONE
-        return DONE if (taken.label, "") in recall(conn, "filled") else ABSENT
 
-    return Step(title=f"Fill the new columns of {taken.name}", do=do, lock=Lock.LONG, probe=probe)
+def guesses_success(taken: Taken) -> bool:
+    """Say whether an event's type must tell whether it was a success, for nothing else does."""
+    return any(plan.column.name == "success" for plan in taken.going(Way.STAND_IN))
 
 
 def has_to_fill(taken: Taken) -> bool:
     """Say whether rows are written at all."""
-    stands = any(plan.column.name == "success" for plan in taken.going(Way.STAND_IN))
-    return (
-        bool(taken.going(Way.FILL, Way.SWAP))
-        or syncs_revoked(taken)
-        or (taken.label == EVENTS and stands)
-    )
+    filled = taken.going(Way.FILL, Way.SWAP)
+    return bool(filled) or syncs_revoked(taken) or guesses_success(taken)

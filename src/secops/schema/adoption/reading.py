@@ -156,10 +156,12 @@ def holders(
         _HOLDERS, {"schema": schema, "table": name, "columns": list(columns), "dropped": dropped}
     )
     for column, what, kind, view, definition, trigger, trigger_is, policy, index in rows:
+        shown_as = str(what)
         mend = f"-- Drop {what}, and make it again afterwards."
         if kind in {"v", "m"}:
             word = "VIEW" if kind == "v" else "MATERIALIZED VIEW"
             text = " ".join(str(definition).split())
+            shown_as = f"{word.lower()} {view}"
             mend = f"DROP {word} {view};  -- and afterwards: CREATE {word} {view} AS {text}"
         elif trigger is not None:
             mend = f"DROP TRIGGER {trigger} ON {shown};  -- and afterwards: {trigger_is}"
@@ -167,7 +169,7 @@ def holders(
             mend = f"DROP POLICY {policy} ON {shown};  -- and create it again afterwards"
         elif index is not None:
             mend = f"DROP INDEX CONCURRENTLY {index};"
-        found.append(Holder(str(column), str(what), mend))
+        found.append(Holder(str(column), shown_as, mend))
     return found
 
 
