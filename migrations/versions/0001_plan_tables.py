@@ -33,9 +33,12 @@ def steps(site: Site) -> list[Step]:
     taking = Taking(site)
     tokens, events = "refresh_tokens", "security_events"
     return [
-        create_schema(schema),
-        # Who may use the app's own schema is the app's to say.
-        *([] if schema == users.schema else [use_schema(schema, site.owner)]),
+        # The app's own schema is there, and who may use it is the app's to say.
+        *(
+            []
+            if schema == users.schema
+            else [create_schema(schema), use_schema(schema, site.owner)]
+        ),
         # An earlier layer of the app's own is taken over, where there is one.
         *taking.steps(),
         create_table(

@@ -196,7 +196,10 @@ def test_options_before_a_subcommand_are_not_lost_quietly(secops: Forked, app_db
 
 def test_status_says_what_is_applied(secops: Forked, app_db: Database) -> None:
     on = secops.on(app_db)
-    assert [row["state"] for row in on("migrate", "status", "--json").json()] == ["pending"] * len(REVISIONS)
+    rows = on("migrate", "status", "--json").json()
+    assert [row["state"] for row in rows] == ["pending"] * len(REVISIONS)
+    # Nothing was done here, and nothing counts as done for want of a table.
+    assert [row["steps_done"] for row in rows] == [0] * len(rows)
     migrated(secops, app_db)
     rows = on("migrate", "status", "--json").json()
     assert [row["state"] for row in rows] == ["applied"] * len(REVISIONS)

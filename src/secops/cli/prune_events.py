@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from secops.upkeep.whole import Candidates
 
 _NO_UNDO = NoUndo("what was deleted is gone")
-_ARCHIVED = "secops archive query (what was deleted is in the archive)"
+_ARCHIVED = NoUndo("what was deleted is in the archive, where `secops archive query` finds it")
 
 
 class Class(StrEnum):

@@ -39,6 +39,10 @@ def _work(effect: Effect, sizes: Sizes) -> list[str]:
     size = sizes.get(effect.table)
     rows = f" (about {size.rows:,} rows)" if size is not None else ""
     found = [f"makes {table}"] if effect.new else []
+    if effect.gone:
+        found.append(f"drops {table}{rows}")
+    if effect.columns:
+        found.append(f"drops {', '.join(effect.columns)} of {table}")
     if effect.sorts:
         found.append(
             f"builds an index of {table}{rows}, reading it {_TIMES.get(effect.reads, effect.reads)}"

@@ -8,7 +8,7 @@ from psycopg import sql
 
 from secops.schema import catalogue, effects
 from secops.schema.effects import Statement
-from secops.schema.steps import ABSENT, DONE, Finding, Lock, State, Step
+from secops.schema.steps import ABSENT, DONE, NOTHING_YET, Finding, Lock, State, Step
 
 if TYPE_CHECKING:
     from secops.database.connection import Connection
@@ -121,7 +121,9 @@ def release_users(schema: str, table: str, users: UsersTable) -> Step:
             for each in catalogue.constraints(conn, schema, table)
             if each.kind == "f" and each.target == (users.schema, users.name)
         ]
-        return Finding(State.ABSENT, instead=(drop(names),)) if names else DONE
+        if names:
+            return Finding(State.ABSENT, instead=(drop(names),))
+        return NOTHING_YET if catalogue.kind_of(conn, schema, table) is None else DONE
 
     return Step(
         title=f"Let rows of {table} outlive their user",

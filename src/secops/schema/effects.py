@@ -61,6 +61,8 @@ class Effect:
         sorts: How many indexes it builds of all rows.
         rewrites: Whether it writes all rows anew.
         beside: Another table; while that is empty, this one is not read.
+        gone: Whether it drops the table.
+        columns: The columns that it drops.
     """
 
     table: Table
@@ -70,6 +72,8 @@ class Effect:
     sorts: int = 0
     rewrites: bool = False
     beside: Table | None = None
+    gone: bool = False
+    columns: tuple[str, ...] = ()
 
     def with_(self, other: Effect) -> Effect:
         """Return what both together do to the table."""
@@ -81,6 +85,8 @@ class Effect:
             self.sorts + other.sorts,
             self.rewrites or other.rewrites,
             self.beside or other.beside,
+            self.gone or other.gone,
+            (*self.columns, *other.columns),
         )
 
 
@@ -132,13 +138,18 @@ def creates(table: Table) -> Effect:
 
 def drops(table: Table) -> Effect:
     """DROP TABLE; foreign keys must be gone, for they lock what they refer to against all readers."""
-    return Effect(table, Mode.ACCESS_EXCLUSIVE)
+    return Effect(table, Mode.ACCESS_EXCLUSIVE, gone=True)
+
+
+def drops_columns(table: Table, columns: Iterable[str]) -> Effect:
+    """DROP COLUMN, which leaves the values where they are and rewrites nothing."""
+    return Effect(table, Mode.ACCESS_EXCLUSIVE, columns=tuple(columns))
 
 
 def alters(table: Table) -> Effect:
     """ALTER TABLE that changes the catalogue alone.
 
-    ADD COLUMN with no default or a constant one, DROP COLUMN, SET DEFAULT, ADD CHECK ... NOT VALID,
+    ADD COLUMN with no default or a constant one, SET DEFAULT, ADD CHECK ... NOT VALID,
     DROP CONSTRAINT (of one that is no foreign key), ADD PRIMARY KEY USING INDEX where NOT NULL is proven,
     RENAME, OWNER TO, DETACH.
     """

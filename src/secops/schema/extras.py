@@ -8,7 +8,7 @@ from psycopg import sql
 
 from secops.schema import catalogue, effects
 from secops.schema.effects import Statement, together
-from secops.schema.steps import ABSENT, DONE, Finding, Lock, State, Step
+from secops.schema.steps import ABSENT, DONE, NOTHING_YET, Finding, Lock, State, Step
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -39,7 +39,7 @@ def use_schema(schema: str, role: str) -> Step:
             "SELECT has_schema_privilege(%s, oid, 'USAGE') FROM pg_namespace WHERE nspname = %s",
             (role, schema),
         ).fetchone()
-        return DONE if row == (True,) or (row is None and _owns_ours(conn, role)) else ABSENT
+        return _granted(conn, role, row)
 
     return Step(
         title=f"Let {role} use schema {schema}",
@@ -66,7 +66,7 @@ def use_table(schema: str, table: str, role: str) -> Step:
                WHERE n.nspname = %(schema)s AND c.relname = %(table)s""",
             {"role": role, "schema": schema, "table": table},
         ).fetchone()
-        return DONE if row == (True,) or (row is None and _owns_ours(conn, role)) else ABSENT
+        return _granted(conn, role, row)
 
     return Step(
         title=f"Let {role} read and write {table}",
@@ -78,6 +78,13 @@ def use_table(schema: str, table: str, role: str) -> Step:
         lock=Lock.SHORT,
         probe=probe,
     )
+
+
+def _granted(conn: Connection, role: str, row: tuple[object, ...] | None) -> Finding:
+    """Say whether a role has what a query asked for; with no row, what it would be had on is missing."""
+    if row is None:
+        return NOTHING_YET if _owns_ours(conn, role) else ABSENT
+    return DONE if row == (True,) else ABSENT
 
 
 def _owns_ours(conn: Connection, role: str) -> bool:

@@ -10,26 +10,36 @@ from secops.accounts.events import record
 from secops.database.connection import transaction
 from secops.errors import Refused
 from secops.schema import versions, workplace
+from secops.schema.dependents import dependents, in_the_way
 from secops.schema.runner import different
 from secops.schema.site import survey
 from secops.schema.versions import BASE, Plan
 from secops.schema.workplace import Workplace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from datetime import timedelta
 
     from secops.accounts.operations import Operation
+    from secops.schema.effects import Effect
     from secops.schema.runner import Observer
+    from secops.schema.steps import Finding, Step
     from secops.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """What taking migrations back would destroy: a kind of thing, and how many there are."""
+    """What taking migrations back would destroy: a kind of thing, and how many there are.
+
+    Attributes:
+        what: In words, in the plural.
+        count: How many.
+        within: Whether they are values of rows that go as well, and are counted as those.
+    """
 
     what: str
     count: int
+    within: bool = False
 
 
 class Migration(Workplace):
@@ -42,16 +52,39 @@ class Migration(Workplace):
 
     def losses(self, target: str | None) -> list[Lost]:
         """Count what taking the versions above ``target`` back would destroy; zeros left out."""
+        return [each for each in self._losses(target) if each.count and not each.within]
+
+    def _losses(self, target: str | None) -> list[Lost]:
         with transaction(self._conn, read_only=True, search_path="pg_catalog"):
-            current = versions.current_revision(self._conn)
+            steps = list(self._backwards(target))
+            gone = {each.table for each in _effects(steps) if each.gone}
             found = []
-            for version in versions.above(target, current):
-                for step in reversed(version.steps(self.site)):
-                    for loss in step.lost(step.probe(self._conn)):
-                        row = self._conn.execute(loss.count).fetchone()
-                        assert row is not None
-                        found.append(Lost(loss.what, int(str(row[0]))))
-        return [loss for loss in found if loss.count]
+            for step, finding in steps:
+                within = any(
+                    each.table in gone and not each.gone for each in _effects([(step, finding)])
+                )
+                for loss in step.lost(finding):
+                    row = self._conn.execute(loss.count).fetchone()
+                    assert row is not None
+                    found.append(Lost(loss.what, int(str(row[0])), within))
+            return found
+
+    def check_way_back(self, target: str | None) -> None:
+        """Make sure that nothing of others stands on what taking versions back would drop.
+
+        Raises:
+            Conflict: A view or a foreign key does; nothing was touched.
+        """
+        with transaction(self._conn, read_only=True, search_path="pg_catalog"):
+            found = dependents(self._conn, _effects(self._backwards(target)))
+        if found:
+            raise in_the_way(found)
+
+    def _backwards(self, target: str | None) -> Iterator[tuple[Step, Finding]]:
+        """Hand out the steps above a version, the last one first, with what the database has of each."""
+        for version in versions.above(target, versions.current_revision(self._conn)):
+            for step in reversed(version.steps(self.site)):
+                yield step, step.probe(self._conn)
 
     def apply(
         self,
@@ -127,7 +160,7 @@ class Migration(Workplace):
 
         Raises:
             Busy: Another runner, or other sessions' locks, outlasted the budget.
-            Conflict: What is there is not what secops made; nothing was touched.
+            Conflict: What is there is not what secops made, or others build on it; nothing was touched.
             Refused: Something would be lost that was not accepted: nothing was touched, or where it came
                 in meanwhile, no more than was accepted is lost.
         """
@@ -139,8 +172,9 @@ class Migration(Workplace):
                 raise different(plan.different)
             if not versions.above(target, plan.current):
                 return 0
-            losses = self.losses(target)
-            check_loss(losses, accept_loss)
+            self.check_way_back(target)
+            losses = self._losses(target)
+            check_loss([each for each in losses if each.count and not each.within], accept_loss)
             self._check_privileges()
             runner = self._runner(held, observer, budget)
             runner.accepted.update({loss.what: loss.count for loss in losses})
@@ -164,6 +198,12 @@ class Migration(Workplace):
                 + ".",
                 extra={"revision": plan.current, "direction": "mend"},
             )
+
+
+def _effects(steps: Iterable[tuple[Step, Finding]]) -> list[Effect]:
+    """Return what undoing steps does, all together."""
+    statements = [step.undoing(finding) for step, finding in steps]
+    return [effect for each in statements if each is not None for effect in each.effects]
 
 
 def check_loss(found: list[Lost], accepted: int | None) -> None:

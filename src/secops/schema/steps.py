@@ -68,6 +68,7 @@ class Finding:
         undo_lock: How that may wait, where not as the step says.
         losses: What undoing would destroy, in place of the step's own.
         building: Whether another session is at it right now.
+        waits: Whether it is done only because what it is about is not there yet.
     """
 
     state: State
@@ -79,10 +80,12 @@ class Finding:
     undo_lock: Lock | None = None
     losses: tuple[Loss, ...] | None = None
     building: bool = False
+    waits: bool = False
 
 
 ABSENT = Finding(State.ABSENT)
 DONE = Finding(State.DONE)
+NOTHING_YET = Finding(State.DONE, waits=True)
 
 Probe = Callable[[Connection], Finding]
 

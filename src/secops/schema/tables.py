@@ -175,18 +175,18 @@ def add_columns(
     table = sql.Identifier(schema, name)
     kept = before.columns if before else frozenset[str]()
 
-    def altering(lines: list[sql.Composed]) -> Statement:
-        return Statement(
-            sql.SQL("ALTER TABLE {}\n    {}").format(table, sql.SQL(",\n    ").join(lines)),
-            effects.alters((schema, name)),
-        )
+    def altering(lines: list[sql.Composed], does: effects.Effect) -> Statement:
+        text = sql.SQL("ALTER TABLE {}\n    {}").format(table, sql.SQL(",\n    ").join(lines))
+        return Statement(text, does)
 
     def adding(wanted: Iterable[Column]) -> Statement:
-        return altering([sql.SQL("ADD COLUMN {}").format(each.declaration()) for each in wanted])
+        lines = [sql.SQL("ADD COLUMN {}").format(each.declaration()) for each in wanted]
+        return altering(lines, effects.alters((schema, name)))
 
     def dropping(wanted: Iterable[Column]) -> Statement:
-        words = sql.SQL("DROP COLUMN {}")
-        return altering([words.format(sql.Identifier(each.name)) for each in wanted])
+        names = [each.name for each in wanted]
+        lines = [sql.SQL("DROP COLUMN {}").format(sql.Identifier(each)) for each in names]
+        return altering(lines, effects.drops_columns((schema, name), names))
 
     def mine(found: Iterable[Column]) -> list[Column]:
         return [column for column in found if column.name not in kept]

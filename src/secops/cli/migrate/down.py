@@ -50,6 +50,7 @@ def down(
         plan = migration.look()
         target = target_of(plan.current, revision)
         undone = above(target, plan.current)
+        migration.check_way_back(target)
         losses = migration.losses(target)
         items = [{"lost": loss.what, "count": loss.count} for loss in losses]
         total = sum(loss.count for loss in losses)
@@ -86,7 +87,11 @@ def down(
                 changed=changed,
                 items=items,
                 summary=summary,
-                undo="secops migrate (what was destroyed does not come back)" if undone else "",
+                undo=_way_back(total) if undone else "",
                 extra={"revision": shown, "undone": [each.revision for each in undone]},
             )
         )
+
+
+def _way_back(lost: int) -> str:
+    return "secops migrate" + (" (what was destroyed does not come back)" if lost else "")

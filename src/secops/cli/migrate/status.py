@@ -24,9 +24,11 @@ def status(run: Run) -> None:
     for version in versions():
         steps = [each for each in plan.steps if each.revision == version.revision]
         missing = [each for each in steps if each.finding.state != "done"]
+        # What waits for another step has nothing to do, and has done nothing.
+        done = [each for each in steps if each not in missing and not each.finding.waits]
         applied = "drifted" if missing else "applied"
         state = "pending" if version.revision in pending else applied
-        rows.append((version.revision, version.title, state, len(steps) - len(missing), len(steps)))
+        rows.append((version.revision, version.title, state, len(done), len(steps)))
     run.output.rows(("revision", "title", "state", "steps_done", "steps"), rows)
     tell_of_earlier_layer(run, migration, plan)
 
