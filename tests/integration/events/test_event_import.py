@@ -202,6 +202,40 @@ def test_a_table_that_is_locked_for_a_moment_is_waited_for(hardened: Database, f
     assert done.new == 10
 
 
+def test_an_event_that_somebody_else_puts_in_at_the_same_moment_is_there_once(
+    hardened: Database, file: Path
+) -> None:
+    number = "8c5ad4a2-1d6a-4f5e-9b80-0d6f0a5a6b1c"
+    events = some(30)
+    events[17]["id"] = number
+    write(file, events)
+    insert = (
+        "INSERT INTO security_events (id, event_type, event_category, severity, success)"
+        f" VALUES ('{number}', 'logout', 'session', 'info', true)"
+    )
+    with holding(hardened, insert) as conn:
+        timer = threading.Timer(0.3, lambda: conn.execute("COMMIT"))
+        timer.start()
+        done, _ = imported(hardened, file)
+        timer.join()
+    assert done.new == 29
+    assert hardened.value(COUNT) == 30
+    kind = "SELECT event_type FROM security_events WHERE id = %s"
+    assert hardened.value(kind, (number,)) == "logout"
+
+
+def test_of_an_event_that_a_file_holds_twice_the_first_line_counts(
+    hardened: Database, file: Path
+) -> None:
+    number = "8c5ad4a2-1d6a-4f5e-9b80-0d6f0a5a6b1c"
+    write(file, [{**event, "id": number} for event in some(3)])
+    done, _ = imported(hardened, file)
+    assert (done.valid, done.new) == (3, 1)
+    assert (
+        hardened.value("SELECT email FROM security_events WHERE id = %s", (number,)) == "p0@x.org"
+    )
+
+
 def test_a_table_that_stays_locked_is_named_with_its_holder(hardened: Database, file: Path) -> None:
     write(file, some(10))
     with (
