@@ -35,7 +35,7 @@ def make_room(taken: Taken) -> Step:
     """Add what is missing, and let rows come in without what only the old app writes."""
     added = taken.going(Way.FILL, Way.SWAP, Way.STAND_IN, Way.ADD)
 
-    # What is added anew, or goes, is not filled, whatever an earlier run has noted.
+    # What is added anew is not filled, whatever an earlier run has noted.
     unfilled = Statement(
         sql.SQL("DELETE FROM {} WHERE kind = 'filled' AND name = {}").format(
             sql.Identifier(INTERNAL, MEMORY), sql.Literal(taken.label)
@@ -46,7 +46,10 @@ def make_room(taken: Taken) -> Step:
     def altering(lines: list[sql.Composable]) -> Statement:
         words = sql.SQL("ALTER TABLE {}\n    {}")
         change = words.format(taken.identifier, sql.SQL(",\n    ").join(lines))
-        return together([change, unfilled], effects.alters(taken.table))
+        return Statement(change, effects.alters(taken.table))
+
+    def adding(lines: list[sql.Composable]) -> Statement:
+        return together([altering(lines), unfilled])
 
     def absent(there: dict[str, catalogue.Column]) -> list[Plan]:
         return [plan for plan in added if plan.place not in there and not swapped(plan, there)]
@@ -78,18 +81,18 @@ def make_room(taken: Taken) -> Step:
         if not lines:
             return Finding(State.DONE, undo=undo, losses=losses) if mine else Finding(State.DONE)
         if not mine:
-            return Finding(State.ABSENT, instead=(altering(lines),))
+            return Finding(State.ABSENT, instead=(adding(lines),))
         return Finding(
             State.PARTIAL,
             f"{taken.schema}.{taken.name} has not all room that it needs",
-            instead=(altering(lines),),
+            instead=(adding(lines),),
             undo=undo,
             losses=losses,
         )
 
     return Step(
         title=f"Make room in {taken.name} for what is new",
-        do=altering([sql.SQL("")]),  # the probe says what is to be done
+        do=adding([sql.SQL("")]),  # the probe says what is to be done
         lock=Lock.SHORT,
         probe=probe,
         busy=taken.identifier,
