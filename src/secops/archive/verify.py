@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from secops.archive import files, manifest
+from secops.archive.libraries import arrow
 from secops.archive.manifest import DELETING, Entry, Manifest
 from secops.archive.rows import KEY, decode, keys
 from secops.errors import Conflict, SecopsError
@@ -63,8 +64,10 @@ def verify(folder: Path, progress: Progress = SILENT) -> Verified:
         progress: Told of each file.
 
     Raises:
+        ConfigurationError: pyarrow is not installed.
         SecopsError: There is no archive, or it cannot be read.
     """
+    arrow("parquet")
     with files.told(folder):
         try:
             known = manifest.read(folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import tempfile
 import threading
 import time
@@ -21,7 +22,7 @@ from secops.upkeep.pace import Pace
 from secops.upkeep.prune import Pruned, Pruner
 from secops.upkeep.throttle import Throttle
 from support.databases import Command, Database
-from support.servers import Server, free_port
+from support.servers import Server, free_port, majors
 
 FILL = """
     INSERT INTO refresh_tokens (user_id, token_hash, expires_at)
@@ -163,3 +164,73 @@ def test_the_command_says_why_it_waits(hardened: Database, secops: Command, tmp_
     assert done.code == 0
     assert f"Waiting: {flag} is there." in done.err
     assert hardened.value(LEFT) == 200
+
+
+RUN = ("prune", "tokens", "--yes", "--batch", "10", "--pause", "0")
+
+
+def until(condition: Callable[[], object], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.own_process
+@pytest.mark.parametrize("server", [max(majors())], indirect=True)
+def test_what_makes_it_wait_can_be_changed_while_it_runs(
+    hardened: Database, secops: Command
+) -> None:
+    """Each change of the settings file is followed, whatever the command line said."""
+    hardened.execute(FILL)
+    config, flag, heard = secops.home / "secops.yaml", secops.home / "flag", secops.home / "heard"
+    flag.touch()
+    run = secops.on(hardened)
+    with heard.open("w") as err:
+        process = subprocess.Popen(
+            run.argv(*RUN, "--pause-file", str(flag)),
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=err,
+            env=run.environment(), cwd=run.home,
+        )  # fmt: skip
+
+    def said(text: str) -> Callable[[], bool]:
+        return lambda: text in heard.read_text("utf-8")
+
+    try:
+        until(said(f"Waiting: {flag} is there."))
+        # Another file takes the place of the flag's, which is still there; a query joins it.
+        config.write_text(
+            "throttle:\n  pause_file: other\n  pause_query: SELECT count(*) FROM users\n", "utf-8"
+        )
+        until(said("What makes the run wait was changed: the file"))
+        until(said("Waiting: the pause query says so."))
+        # What cannot work is told, and nothing changes.
+        config.write_text("throttle:\n  pause_query: SELECT nonsense\n", "utf-8")
+        until(said("What makes the run wait stays as it was: column"))
+        config.write_text("throttle: [\n", "utf-8")
+        until(lambda: heard.read_text("utf-8").count("stays as it was") == 2)
+        assert hardened.value(LEFT) == 200
+        # Nothing is left in the file: the flag's word counts again, then nothing does.
+        config.write_text("throttle:\n  pause_query: SELECT 0\n", "utf-8")
+        until(lambda: heard.read_text("utf-8").count("was changed") >= 2)
+        assert hardened.value(LEFT) == 200
+        flag.unlink()
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.wait()
+    assert hardened.value(LEFT) == 0
+
+
+def test_settings_and_flags_say_the_same_of_waiting(hardened: Database, secops: Command) -> None:
+    hardened.execute(FILL)
+    (secops.home / "secops.yaml").write_text("throttle:\n  pause_file: here\n", "utf-8")
+    (secops.home / "here").touch()
+    run = secops.on(hardened)
+    for words in (("prune", "tokens", "--yes"), ("cron", "cleanup")):
+        done = run(*words, "--max-duration", "1s")
+        assert done.code == 0
+        assert "here is there." in done.err
+        assert hardened.value(LEFT) == 200
+    wins = run("prune", "tokens", "--yes", "--pause-file", "elsewhere")
+    assert (wins.code, hardened.value(LEFT)) == (0, 0)
