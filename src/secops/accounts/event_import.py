@@ -316,8 +316,8 @@ class Importer:
             self._all_new = False
         there = self.conn.execute(_THERE.format(events=self.layout.events), (",".join(rows),))
         found = there.fetchall()
-        for (number,) in found:
-            rows.pop(str(number), None)
+        for (known,) in found:
+            rows.pop(str(known), None)
         self._all_new = not found
         return len(rows) if not rows or self._copied(rows.values()) else None
 

@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from typing import TYPE_CHECKING, Final
 
+from secops.accounts.vocabulary import KINDS
+
 if TYPE_CHECKING:
     from secops.database.layout import KeyType
 
@@ -41,23 +43,7 @@ COLUMNS: Final = (*(key for key, _ in _TEXTS), "success", "user_id", "metadata",
 _KNOWN: Final = frozenset(COLUMNS)
 
 DEFAULTS: Final[dict[str, tuple[str, str, bool]]] = {
-    "login_success": ("authentication", "info", True),
-    "login_failed": ("authentication", "warning", False),
-    "lockout_attempt_while_locked": ("authentication", "warning", False),
-    "account_locked": ("account", "warning", False),
-    "account_unlocked": ("account", "warning", True),
-    "password_changed": ("account", "warning", True),
-    "password_rejected": ("account", "warning", False),
-    "token_refresh": ("session", "info", True),
-    "token_refresh_replayed": ("session", "info", True),
-    "token_refresh_failed": ("session", "warning", False),
-    "logout": ("session", "info", True),
-    "logout_all": ("session", "info", True),
-    "session_revoked": ("session", "warning", True),
-    "refresh_token_theft_detected": ("threat", "critical", False),
-    "rate_limit_exceeded": ("threat", "warning", False),
-    "suspicious_activity": ("threat", "warning", False),
-    "invalid_token": ("threat", "warning", False),
+    each.value: (kind.category, kind.severity, kind.success) for each, kind in KINDS.items()
 }
 """Category, severity and success of an event that states none, by its type."""
 

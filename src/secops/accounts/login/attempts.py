@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Final, cast
 from psycopg import sql
 
 from secops.accounts.login import identifiers
-from secops.accounts.login.happenings import Happening, Origin, record
+from secops.accounts.login.happenings import Origin, record
 from secops.accounts.login.places import Answer, Count, Decision, Seen, decide
 from secops.accounts.login.rules import EventRules, LockoutRules
+from secops.accounts.vocabulary import Happening
 from secops.database.connection import transaction
 
 if TYPE_CHECKING:

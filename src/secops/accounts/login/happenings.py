@@ -1,12 +1,7 @@
-"""What the login layer writes into ``security_events``, and under which name.
-
-The names are the plan's. Each has its counterpart in the OWASP Logging Vocabulary, which SIEM rules are
-written against; it stands in the event's ``metadata`` as ``owasp``.
-"""
+"""Writing what happens at the login layer into ``security_events``, in the transaction that does it."""
 
 from __future__ import annotations
 
-import enum
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -14,6 +9,7 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from secops.accounts.operations import storable
+from secops.accounts.vocabulary import KINDS, Happening
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,66 +18,6 @@ if TYPE_CHECKING:
     from secops.database.connection import Connection
     from secops.database.layout import Layout
 
-
-@dataclass(frozen=True, slots=True)
-class _Kind:
-    category: str
-    severity: str
-    success: bool
-    owasp: str
-
-
-class Happening(enum.Enum):
-    """A type of event; its value is ``event_type``."""
-
-    LOGIN_SUCCESS = "login_success"
-    LOGIN_FAILED = "login_failed"
-    ACCOUNT_LOCKED = "account_locked"
-    ATTEMPT_WHILE_LOCKED = "lockout_attempt_while_locked"
-    TOKEN_REFRESH = "token_refresh"  # noqa: S105  a name, no secret
-    TOKEN_REFRESH_REPLAYED = "token_refresh_replayed"  # noqa: S105
-    TOKEN_REFRESH_FAILED = "token_refresh_failed"  # noqa: S105
-    THEFT_DETECTED = "refresh_token_theft_detected"
-    ADDRESS_CHANGED = "session_address_changed"
-    LOGOUT = "logout"
-    LOGOUT_ALL = "logout_all"
-    SESSION_REVOKED = "session_revoked"
-    REGISTERED = "user_registered"
-    PASSWORD_CHANGED = "password_changed"  # noqa: S105
-    PASSWORD_REJECTED = "password_rejected"  # noqa: S105
-    RATE_LIMITED = "rate_limit_exceeded"
-    INVALID_TOKEN = "invalid_token"  # noqa: S105
-    API_KEY_USED = "api_key_used"
-
-
-# https://cheatsheetseries.owasp.org/cheatsheets/Logging_Vocabulary_Cheat_Sheet.html
-_KINDS: Final = {
-    Happening.LOGIN_SUCCESS: _Kind("authentication", "info", True, "authn_login_success"),
-    Happening.LOGIN_FAILED: _Kind("authentication", "warning", False, "authn_login_fail"),
-    Happening.ACCOUNT_LOCKED: _Kind("authentication", "error", False, "authn_login_lock"),
-    Happening.ATTEMPT_WHILE_LOCKED: _Kind("authentication", "warning", False, "authn_login_fail"),
-    Happening.TOKEN_REFRESH: _Kind("session", "info", True, "session_renewed"),
-    Happening.TOKEN_REFRESH_REPLAYED: _Kind("session", "info", True, "session_renewed"),
-    Happening.TOKEN_REFRESH_FAILED: _Kind(
-        "session", "warning", False, "session_use_after_expire"
-    ),
-    Happening.THEFT_DETECTED: _Kind("threat", "critical", False, "authn_token_reuse"),
-    Happening.ADDRESS_CHANGED: _Kind("threat", "warning", True, "session_renewed"),
-    Happening.LOGOUT: _Kind("session", "info", True, "session_logout"),
-    Happening.LOGOUT_ALL: _Kind("session", "info", True, "session_logout"),
-    Happening.SESSION_REVOKED: _Kind("session", "warning", True, "authn_token_revoked"),
-    Happening.REGISTERED: _Kind("account", "info", True, "user_created"),
-    Happening.PASSWORD_CHANGED: _Kind("account", "warning", True, "authn_password_change"),
-    Happening.PASSWORD_REJECTED: _Kind("account", "warning", False, "authn_password_change_fail"),
-    Happening.RATE_LIMITED: _Kind(
-        "threat", "warning", False, "excess_rate_limit_exceeded"
-    ),
-    Happening.INVALID_TOKEN: _Kind("threat", "error", False, "authn_token_invalid"),
-    Happening.API_KEY_USED: _Kind("authentication", "info", True, "authn_login_success"),
-}  # fmt: skip
-
-OWASP: Final[Mapping[str, str]] = {each.value: kind.owasp for each, kind in _KINDS.items()}
-"""The plan's names, and those of the OWASP Logging Vocabulary."""
 
 _LONGEST_AGENT: Final = 512
 _LONGEST_PATH: Final = 500
@@ -156,7 +92,7 @@ def bound(
         message: What happened, in words; never a token or a password.
         facts: What else joins ``metadata``; JSON-serialisable.
     """
-    kind = _KINDS[happening]
+    kind = KINDS[happening]
     agent = None if origin.agent is None else storable(origin.agent)[:_LONGEST_AGENT]
     path = None if origin.path is None else storable(origin.path)[:_LONGEST_PATH]
     return {

@@ -12,8 +12,9 @@ from psycopg import sql
 
 from secops.accounts.login import identifiers
 from secops.accounts.login.attempts import WAIT, Attempts, Crowded, Locked, Person, Place
-from secops.accounts.login.happenings import Happening, Origin, record
+from secops.accounts.login.happenings import Origin, record
 from secops.accounts.login.limits import Limit, client_of
+from secops.accounts.vocabulary import Happening
 from secops.database.connection import transaction
 
 if TYPE_CHECKING:

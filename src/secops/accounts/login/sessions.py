@@ -22,9 +22,10 @@ from psycopg import sql
 from secops.accounts.agents import describe
 from secops.accounts.criteria import FAMILY, LIVE
 from secops.accounts.login import tokens
-from secops.accounts.login.happenings import Happening, Origin, record
+from secops.accounts.login.happenings import Origin, record
 from secops.accounts.login.rules import EventRules, Previous, Scope, SessionRules
 from secops.accounts.operations import storable
+from secops.accounts.vocabulary import Happening
 from secops.database.connection import transaction
 
 if TYPE_CHECKING:
