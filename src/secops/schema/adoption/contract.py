@@ -13,7 +13,7 @@ from secops.database.layout import INTERNAL
 from secops.errors import Conflict, NotYet
 from secops.schema import catalogue, effects, versions
 from secops.schema.adoption import earlier as layer
-from secops.schema.adoption import filling, operators, usage
+from secops.schema.adoption import following, operators, usage
 from secops.schema.adoption.earlier import EVENTS, TOKENS
 from secops.schema.adoption.memory import TABLE, remembering
 from secops.schema.adoption.taking import Taking
@@ -151,7 +151,7 @@ class Contracting(Migration):
         )
         parts: list[sql.Composable] = [
             sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(taken.identifier),
-            filling.drop_trigger(taken),
+            following.drop_trigger(taken),
             drop,
             *_defaults(taken),
             # From here on nothing of the earlier layer is restored any more.
@@ -234,12 +234,12 @@ def _let_go(taken: Taken) -> Step:
         parts: list[sql.Composable] = [
             sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(taken.identifier)
         ]
-        parts += [filling.drop_trigger(taken)] if trigger else []
+        parts += [following.drop_trigger(taken)] if trigger else []
         return together([*parts, *defaults], effects.locks(taken.table))
 
     def probe(conn: Connection) -> Finding:
         there = catalogue.columns(conn, *taken.table)
-        trigger = filling.has_trigger(conn, taken)
+        trigger = following.has_trigger(conn, taken)
         standing = any(there[plan.column.name].default for plan in taken.going(Way.STAND_IN))
         if not trigger and not standing:
             return DONE

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Final
 from psycopg import sql
 
 from secops.schema import catalogue, effects
-from secops.schema.adoption import filling, operators, retyping, wanted
+from secops.schema.adoption import filling, following, operators, retyping, wanted
 from secops.schema.adoption.earlier import AWARE, EVENTS, NAIVE, TOKENS, USERS, recall
 from secops.schema.adoption.memory import Difference, remember
 from secops.schema.adoption.reading import holders, odd_zones
 from secops.schema.adoption.table import Taken
-from secops.schema.adoption.ways import Way
+from secops.schema.adoption.ways import Way, swapped
 from secops.schema.effects import Statement, together
 from secops.schema.steps import ABSENT, DONE, Finding, Lock, State, Step
 from secops.schema.tables import Before
@@ -80,7 +80,7 @@ class Taking:
                 found.append(retyping.retype(taken))
             if taken.label == USERS:
                 continue
-            found += [filling.make_room(taken), filling.follow(taken)]
+            found += [filling.make_room(taken), following.follow(taken)]
             if filling.has_to_fill(taken):
                 found.append(filling.fill(taken))
             if operators.needed(taken):
@@ -148,7 +148,7 @@ def _filled(conn: Connection, taken: Taken) -> bool:
 def _held(conn: Connection, taken: Taken) -> list[Difference]:
     """Find what holds on to a column that another is to replace."""
     there = dict(catalogue.columns(conn, *taken.table))
-    names = [plan.column.name for plan in taken.going(Way.SWAP) if not filling.swapped(plan, there)]
+    names = [plan.column.name for plan in taken.going(Way.SWAP) if not swapped(plan, there)]
     if not names:
         return []
     shown = f"{taken.schema}.{taken.name}"
@@ -200,7 +200,7 @@ def _swap(taken: Taken) -> Step:
 
     def probe(conn: Connection) -> Finding:
         there = dict(catalogue.columns(conn, *taken.table))
-        waiting = [plan for plan in taken.going(Way.SWAP) if not filling.swapped(plan, there)]
+        waiting = [plan for plan in taken.going(Way.SWAP) if not swapped(plan, there)]
         if not waiting:
             return DONE
         return Finding(State.ABSENT, instead=(_swapping(taken, waiting, there),))
@@ -221,9 +221,9 @@ def _swapping(taken: Taken, waiting: list[Plan], there: dict[str, catalogue.Colu
     drops = sql.SQL(", ").join(
         sql.SQL("DROP COLUMN {}").format(sql.Identifier(plan.column.name)) for plan in waiting
     )
-    text = filling.body(taken, there, swapping=False)
+    text = following.body(taken, there, swapping=False)
     lock = sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(taken.identifier)
-    change = filling.replace_function(taken, text) if text else filling.drop_trigger(taken)
+    change = following.replace_function(taken, text) if text else following.drop_trigger(taken)
     renames = [
         alter.format(
             taken.identifier,

@@ -11,7 +11,7 @@ from psycopg import errors as pg
 from psycopg import sql
 
 from secops.schema.adoption.earlier import TOKENS
-from secops.schema.adoption.filling import TRIGGER
+from secops.schema.adoption.following import TRIGGER
 from secops.schema.adoption.reading import holders, indexes
 
 if TYPE_CHECKING:

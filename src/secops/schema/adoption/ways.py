@@ -14,6 +14,7 @@ from secops.schema.adoption.earlier import AWARE, ENUM, EVENTS, NAIVE, TOKENS
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from secops.schema import catalogue
     from secops.schema.adoption.earlier import Was
     from secops.schema.tables import Column
 
@@ -201,3 +202,9 @@ def _expression(old: str, new: str) -> LiteralString | None:  # noqa: PLR0911  o
     if (old, new) == (NAIVE, AWARE):
         return "({} AT TIME ZONE 'UTC')"
     return None
+
+
+def swapped(plan: Plan, there: Mapping[str, catalogue.Column]) -> bool:
+    """Say whether a column of another type has taken the old one's name."""
+    found = there.get(plan.column.name)
+    return plan.way is Way.SWAP and found is not None and plan.column.holds(found.type)
