@@ -170,6 +170,18 @@ def convert(database: Database) -> None:
     assert done.code == 0, done.err
 
 
+OLD = """
+ALTER TABLE security_events DETACH PARTITION security_events_legacy;
+CREATE TABLE security_events_old (LIKE security_events INCLUDING ALL);
+INSERT INTO security_events_old SELECT * FROM security_events_legacy WHERE created_at < '{half}';
+DROP TABLE security_events_legacy;
+ALTER TABLE security_events ATTACH PARTITION security_events_old FOR VALUES FROM (MINVALUE) TO ('{half}');
+CREATE TABLE security_events_recent (LIKE security_events INCLUDING ALL);
+ALTER TABLE security_events ATTACH PARTITION security_events_recent FOR VALUES FROM ('{half}') TO ('{bound}');
+VACUUM (ANALYZE) security_events_old
+"""
+
+
 @dataclass
 class Gone:
     """What removing a partition's rows cost."""
@@ -179,14 +191,13 @@ class Gone:
     given_back: int
 
 
-def remove(database: Database, *statements: str) -> Gone:
+def remove(database: Database, work: Callable[[Connection], object]) -> Gone:
     """Remove rows and see what that cost and gave back."""
     with database.connect() as conn:
         conn.execute("CHECKPOINT")
         size, lsn = _measures(conn)
         begun = time.perf_counter()
-        for statement in statements:
-            conn.execute(statement.encode())
+        work(conn)
         seconds = time.perf_counter() - begun
         wal = conn.execute("SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), %s)", (lsn,)).fetchone()
         assert wal is not None
@@ -202,6 +213,38 @@ def _measures(conn: Connection) -> tuple[object, object]:
     return row[0], row[1]
 
 
+def saying(*statements: str) -> Callable[[Connection], None]:
+    """Return what runs statements."""
+
+    def run(conn: Connection) -> None:
+        for statement in statements:
+            conn.execute(statement.encode())
+
+    return run
+
+
+def with_an_old_partition(plain: Database, half: str) -> Database:
+    """Copy a plain table of events and give the older half of them a partition, as months would."""
+    database = Database(plain.server, plain.server.create(plain.name))
+    convert(database)
+    bound = database.value(
+        """SELECT substring(pg_get_expr(relpartbound, oid) FROM 'TO \\(''(.*)''\\)')
+           FROM pg_class WHERE relname = 'security_events_legacy'"""
+    )
+    with database.connect() as conn:
+        saying(*OLD.format(half=half, bound=bound).split(";\n"))(conn)
+    return database
+
+
+def prune(database: Database) -> None:
+    """Let go of what is older than 44 days, as cron does."""
+    kept = {f"SECOPS_RETENTION_{name}": "44d" for name in ("INFORMATION", "SECURITY", "OPERATOR")}
+    command = Command(Path(tempfile.mkdtemp(prefix="secops-bench-"))).on(database, **kept)
+    done = command("prune", "events", "--yes", "--json", timeout=3600)
+    assert done.code == 0, done.err
+    assert not database.execute("SELECT FROM pg_class WHERE relname = 'security_events_old'")
+
+
 def measure(server: Server, options: argparse.Namespace) -> Section:
     """Convert the same table both ways, and remove half as many rows both ways."""
     total: int = options.events
@@ -209,9 +252,10 @@ def measure(server: Server, options: argparse.Namespace) -> Section:
         "Partitions",
         ("what", "by hand", "secops", "ratio"),
         f"{total:,} events become partitions beside an app that inserts and reads {RATE:.0f} times a second in "
-        f"{SESSIONS} sessions; by hand that is a copy under one lock. Then the older half "
-        f"goes: by DELETE and VACUUM from a plain table, or as a partition of {total // 2:,} events by "
-        "DETACH CONCURRENTLY and DROP.",
+        f"{SESSIONS} sessions of a process of its own; by hand that is a copy under one lock. Then the older "
+        f"half goes: by DELETE and VACUUM from a plain table, or as a partition of {total // 2:,} events: "
+        "by the statements DETACH CONCURRENTLY and DROP, and by the command, its start and its count "
+        "of the rows included.",
     )
     tell(f"partitions: {total:,} events ...")
     ours = built(server, total)
@@ -242,27 +286,37 @@ def measure(server: Server, options: argparse.Namespace) -> Section:
     section.add("convert: WAL", *_sizes(copied.wal, mine.wal))
 
     tell(f"partitions: removing {total // 2:,} events ...")
-    half = plain.value("SELECT now() - interval '45 days'")
-    by_delete = remove(
+    half = plain.value("SELECT now() - interval '45 days'").isoformat()
+    by_command = with_an_old_partition(plain, half)
+    by_hand = Database(server, server.create(by_command.name))
+    tell("  by DELETE and VACUUM ...")
+    deleted = remove(
         plain,
-        f"DELETE FROM security_events WHERE created_at < '{half.isoformat()}'",
-        "VACUUM security_events",
+        saying(
+            f"DELETE FROM security_events WHERE created_at < '{half}'", "VACUUM security_events"
+        ),
     )
     server.drop(plain.name)
-    dropped = built(server, total // 2)
-    convert(dropped)
-    by_drop = remove(
-        dropped,
-        "ALTER TABLE security_events DETACH PARTITION security_events_legacy CONCURRENTLY",
-        "DROP TABLE security_events_legacy",
+    tell("  by DETACH and DROP ...")
+    dropped = remove(
+        by_hand,
+        saying(
+            "ALTER TABLE security_events DETACH PARTITION security_events_old CONCURRENTLY",
+            "DROP TABLE security_events_old",
+        ),
     )
-    server.drop(dropped.name)
-    section.add(
-        "remove: time", milliseconds(by_delete.seconds), milliseconds(by_drop.seconds),
-        f"{by_drop.seconds / by_delete.seconds:.4f}",
-    )  # fmt: skip
-    section.add("remove: WAL", *_sizes(by_delete.wal, by_drop.wal))
-    section.add("remove: disk given back", *_sizes(by_delete.given_back, by_drop.given_back))
+    pruned = remove(by_command, lambda _: prune(by_command))
+    server.drop(by_hand.name)
+    server.drop(by_command.name)
+    for what, mine_ in (("DETACH and DROP alone", dropped), ("`secops prune events`", pruned)):
+        section.add(
+            f"remove, {what}: time", milliseconds(deleted.seconds), milliseconds(mine_.seconds),
+            f"{mine_.seconds / deleted.seconds:.4f}",
+        )  # fmt: skip
+        section.add(f"remove, {what}: WAL", *_sizes(deleted.wal, mine_.wal))
+        section.add(
+            f"remove, {what}: disk given back", *_sizes(deleted.given_back, mine_.given_back)
+        )
     return section
 
 
