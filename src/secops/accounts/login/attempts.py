@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Final, cast
 
 from psycopg import sql
 
-from secops.accounts.login import identifiers
+from secops.accounts.agents import describe
+from secops.accounts.login import identifiers, outbox
 from secops.accounts.login.happenings import Origin, record
 from secops.accounts.login.places import Answer, Count, Decision, Seen, decide
 from secops.accounts.login.rules import EventRules, LockoutRules
@@ -112,12 +113,14 @@ class Attempts:
         rules: When failures lock.
         events: Which events are written.
         pepper: Keys the identifiers.
+        notices: Whether people are told by mail that their account was locked.
     """
 
     layout: Layout
     rules: LockoutRules
     events: EventRules
     pepper: bytes
+    notices: bool = False
 
     def take(
         self,
@@ -339,6 +342,12 @@ class Attempts:
             message=f"Locked for {minutes(self.rules.duration)} after {failed} failed logins.",
             facts={"attempts": failed, "seconds": round(self.rules.duration.total_seconds())},
         )  # fmt: skip
+        if self.notices and person is not None and person.email is not None:
+            outbox.post(
+                conn, "account_locked", person.id, person.email,
+                {"name": person.name, "attempts": failed, "minutes": minutes(self.rules.duration),
+                 "ip": origin.ip, "agent": describe(origin.agent)},
+            )  # fmt: skip
 
     def _tell_locked(
         self, conn: Connection, identifier: str, person: Person | None, origin: Origin

@@ -1,0 +1,1 @@
+"""The reference backend: the login services behind HTTP. Needs ``secops[server]``."""
