@@ -15,6 +15,7 @@ from secops.database.url import holds_password, normalise
 from secops.durations import format_duration
 from secops.errors import Refused
 from secops.settings import DECLARED, Origin, Secret
+from secops.settings.declared import STRUCTURED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -171,6 +172,8 @@ def _sampled() -> Iterator[str]:
         yield f"# {indent}# {setting.help}"
         default = "" if setting.default is None else f" {_text(setting.default)}"
         yield f"# {indent}{name}:{default}"
+    yield f"# # {STRUCTURED['targets']}"
+    yield "# targets:\n#   local:\n#     kind: dotenv\n#     path: .env"
 
 
 def scalar(text: str) -> str:

@@ -79,11 +79,27 @@ def test_whatever_the_file_is_its_pieces_are_the_file(text: str) -> None:
         assert joined(parse(text, form)) == text
 
 
-@given(BASES, ENDS, st.dictionaries(NAMES, VALUES, min_size=1), st.sets(NAMES))
-@settings(max_examples=700)
+EDITS = (BASES, ENDS, st.dictionaries(NAMES, VALUES, min_size=1), st.sets(NAMES))
+
+
+@given(*EDITS)
+@settings(max_examples=500)
 def test_any_value_is_read_back_and_what_was_there_can_be_put_back(
     base: str, end: str, new: dict[str, str], gone: set[str]
 ) -> None:
+    there_and_back(base, end, new, gone)
+
+
+@pytest.mark.chaos
+@given(*EDITS)
+@settings(max_examples=10_000)
+def test_ten_thousand_values_are_read_back_and_put_back(
+    base: str, end: str, new: dict[str, str], gone: set[str]
+) -> None:
+    there_and_back(base, end, new, gone)
+
+
+def there_and_back(base: str, end: str, new: dict[str, str], gone: set[str]) -> None:
     text = base.replace("\n", end)
     before = one(text)
     change = Change(new, frozenset(gone - set(new)))
