@@ -11,6 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from secops.errors import Refused
+from secops.targets import dotenv_text
 from secops.targets.dotenv_text import Form, changed, joined, parse, values
 from secops.targets.target import Change
 
@@ -141,6 +142,18 @@ def test_a_line_keeps_its_place_its_quotes_and_its_comment() -> None:
     text = "# login\nexport JWT_EXPIRATION=\"1h\"  # a day\nB='2'\r\nC=3"
     made = changed(text, Change({"JWT_EXPIRATION": "30m", "B": "", "D": "x y"}, frozenset({"C"})))
     assert made == "# login\nexport JWT_EXPIRATION=\"30m\"  # a day\nB=''\r\nD='x y'"
+
+
+def test_an_empty_value_before_a_comment_is_quoted() -> None:
+    # Older readers take the comment for the value otherwise.
+    assert changed("A=1h # a day\n", Change({"A": ""})) == "A='' # a day\n"
+    assert changed("A=1h\n", Change({"A": ""})) == "A=\n"
+
+
+def test_what_would_not_be_read_back_is_never_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dotenv_text, "_written", lambda *_, **__: "x # y")
+    with pytest.raises(Refused, match="would not be read back as it is meant: A"):
+        changed("A=1\n", Change({"A": "2"}))
 
 
 def test_of_a_variable_that_stands_twice_the_last_is_changed_and_all_are_deleted() -> None:
