@@ -118,12 +118,13 @@ class EdgeCounts:
             raise SecopsError(
                 f"the target {target.name} ({target.kind}) does not count requests; railway does."
             )
+        begin = since.replace(microsecond=0)  # the platform's clock strikes whole seconds
         counted: dict[int, list[int]] = {}
         for each in target.requests(since, until, length, path=self.path, method=self.method):
             # A platform's samples lie on its own grid; what lies outside is another time's.
-            if not since <= each.at < until:
+            if not begin <= each.at < until:
                 continue
-            place = counted.setdefault(int((each.at - since) / length), [0, 0])
+            place = counted.setdefault(int((each.at - begin) / length), [0, 0])
             place[1] += round(each.count)
             if str(each.status) in self.bad or f"{str(each.status)[:1]}xx" in self.bad:
                 place[0] += round(each.count)
