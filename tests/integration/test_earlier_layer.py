@@ -473,3 +473,85 @@ def test_what_is_made_for_tests_is_what_the_issue_describes(story: Database) -> 
     )
     assert kinds == [("timestamp without time zone",)]
     assert "varchar(255) NOT NULL UNIQUE" in earlier_layer._TABLES
+
+
+# Other layers that people make: only tokens; enumerations and other names; other types and less.
+VARIANTS = {
+    "tokens alone": """
+        CREATE TABLE refresh_tokens (
+            id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+            user_id uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+            token text NOT NULL UNIQUE, expires_at timestamp NOT NULL);
+        INSERT INTO refresh_tokens (user_id, token, expires_at)
+            SELECT id, 'one', now() + interval '1 day' FROM users""",
+    "other names and kinds": """
+        CREATE TYPE act AS ENUM ('login', 'login_failed');
+        CREATE TABLE refresh_tokens (
+            id uuid PRIMARY KEY, user_id uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+            token varchar(64) UNIQUE, revoked boolean NOT NULL DEFAULT false, revoked_at timestamptz,
+            expires_at timestamptz NOT NULL, ip_address inet, kind text NOT NULL);
+        INSERT INTO refresh_tokens (id, user_id, token, expires_at, ip_address, kind)
+            SELECT gen_random_uuid(), id, 'one', now() + interval '1 day', '2001:db8::1', 'web' FROM users;
+        CREATE TABLE security_events (
+            id uuid PRIMARY KEY DEFAULT gen_random_uuid(), user_id uuid,
+            event_type act NOT NULL, level varchar(200), ip_address inet, metadata json DEFAULT '{}',
+            message varchar(100) NOT NULL, occurred_at timestamp NOT NULL DEFAULT now());
+        CREATE INDEX ON security_events (occurred_at);
+        INSERT INTO security_events (user_id, event_type, level, ip_address, message, occurred_at)
+            SELECT id, 'login_failed', 'very high indeed, and then some', '10.0.0.1', 'no',
+                   '2026-01-02 03:04' FROM users""",
+    "a uuid as the token": """
+        CREATE TABLE refresh_tokens (
+            id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+            user_id uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+            token uuid NOT NULL UNIQUE DEFAULT gen_random_uuid(), device_info json,
+            expires_at timestamp NOT NULL, created_at timestamp DEFAULT CURRENT_TIMESTAMP);
+        INSERT INTO refresh_tokens (user_id, token, expires_at, device_info)
+            SELECT id, '11111111-2222-3333-4444-555555555555', now() + interval '1 day', '{"a": 1}'
+            FROM users""",
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_other_layers_reach_the_target_too(
+    secops: Command, database: Database, variant: str
+) -> None:
+    app = APPS["uuid"]
+    app.create(database)
+    database.execute(VARIANTS[variant])
+    on = secops.on(database)
+    planned = on("migrate", "--dry-run", "--json").json()["sql"]
+    done = on("migrate", "--yes", "--json")
+    assert done.code == 0, done.err
+    assert done.json()["sql"] == planned
+    assert on("migrate", "check").code == 0
+    columns = {(row[2], row[3]): row[4] for row in shape(database) if row[0] == "column"}
+    hashed = database.execute("SELECT token::text, token_hash FROM refresh_tokens")
+    assert [(sha256(token), token_hash) for token, token_hash in hashed] == [
+        (token_hash, token_hash) for _, token_hash in hashed
+    ]
+    app.use_plan(database)
+    assert columns["refresh_tokens", "device_info"] == "text"
+    assert columns["refresh_tokens", "ip_address"] == "character varying(45)"
+    assert columns["security_events", "event_type"] == "character varying(50) NOT NULL"
+    assert columns["security_events", "metadata"] == "jsonb"
+    if variant == "other names and kinds":
+        assert database.execute(
+            """SELECT event_type, severity, ip_address, metadata::text, success, created_at::text
+               FROM security_events WHERE occurred_at IS NOT NULL AND message = 'no'"""
+        ) == [
+            ("login_failed", "very high indeed, an", "10.0.0.1", "{}", False,
+             "2026-01-02 03:04:00+00"),
+        ]  # fmt: skip
+        database.execute(
+            """INSERT INTO security_events (event_type, level, ip_address, message, occurred_at)
+               VALUES ('login'::act, 'low', '10.0.0.2'::inet, 'yes', '2026-02-02 02:02')"""
+        )
+        assert database.execute(
+            """SELECT event_type, severity, ip_address, success, created_at::text
+               FROM security_events WHERE message = 'yes'"""
+        ) == [("login", "low", "10.0.0.2", True, "2026-02-02 02:02:00+00")]
+    done = on("migrate", "contract", "--yes", "--grace", "0s", "--accept-loss", "1")
+    assert done.code == 0, done.err
+    assert on("migrate", "check").code == 0
+    app.use_plan(database)

@@ -9,7 +9,7 @@ from psycopg import sql
 from secops.database.layout import INTERNAL
 from secops.schema import catalogue, effects
 from secops.schema.adoption import retyping
-from secops.schema.adoption.earlier import AWARE, MEMORY, recall
+from secops.schema.adoption.earlier import AWARE, MEMORY, TOKENS, recall
 from secops.schema.adoption.following import guesses_success, syncs_revoked
 from secops.schema.adoption.memory import remembering
 from secops.schema.adoption.ways import FAILURES, STANDING_IN, Way, swapped
@@ -56,7 +56,11 @@ def make_room(taken: Taken) -> Step:
         lines += [
             sql.SQL("ALTER COLUMN {} DROP NOT NULL").format(sql.Identifier(name))
             for name, column in there.items()
-            if taken.whole and column.not_null and not column.filled and name not in names
+            if taken.whole
+            and column.not_null
+            and name not in names
+            # A token that a default makes is none of the new app's.
+            and (not column.filled or (taken.label, name) == (TOKENS, "token"))
         ]
         lines += [
             sql.SQL("DROP CONSTRAINT {}").format(sql.Identifier(each.name))

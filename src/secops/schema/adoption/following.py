@@ -43,10 +43,8 @@ _HASHING: Final = """
             AND NEW.token IS DISTINCT FROM OLD.token
             AND NEW.token_hash IS NOT DISTINCT FROM OLD.token_hash)) THEN
         NEW.token_hash := {value};
-    ELSIF TG_OP = 'UPDATE' AND OLD.token_hash IS NOT NULL
-            AND NEW.token_hash IS DISTINCT FROM OLD.token_hash
-            AND NEW.token IS NOT DISTINCT FROM OLD.token THEN
-        NEW.token := NULL;
+    ELSIF NEW.token_hash IS DISTINCT FROM {value} THEN
+        NEW.token := NULL;  -- a default's, or one that another hash has replaced
     END IF;"""
 
 _REVOKED: Final = """
@@ -75,7 +73,7 @@ _NOW: Final = """
     END IF;"""
 
 _SUCCESS: Final = """
-    IF NEW.success AND NEW.event_type ~* {failures} THEN
+    IF NEW.success AND NEW.event_type::text ~* {failures} THEN
         NEW.success := false;
     END IF;"""
 

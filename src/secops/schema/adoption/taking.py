@@ -240,6 +240,7 @@ def _swapping(taken: Taken, waiting: list[Plan], there: dict[str, catalogue.Colu
 def _require(taken: Taken, column: str) -> list[Step]:
     """Have a value in every row, proven before the app is made to wait for it."""
     name = f"{_THERE}_{column}"
+    plan = taken.plans[column]
     constraint, quoted = sql.Identifier(name), sql.Identifier(column)
     alter = sql.SQL("ALTER TABLE {} {}")
 
@@ -248,6 +249,8 @@ def _require(taken: Taken, column: str) -> list[Step]:
         there = catalogue.columns(conn, *taken.table)
         mine = [each for each in catalogue.constraints(conn, *taken.table) if each.name == name]
         must = column in there and there[column].not_null
+        if plan.way is Way.SWAP and not swapped(plan, dict(there)):
+            must = False  # of the one that is to go
         return must, mine[0].validated if mine else None
 
     def added(conn: Connection) -> Finding:
