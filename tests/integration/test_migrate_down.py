@@ -85,6 +85,8 @@ def test_the_number_is_what_does_not_come_back(
     dry = on("migrate", "down", target, "--dry-run", "--json").json()
     told = sum(item["count"] for item in dry["items"])
     assert told > 0
+    # What it would run says which tables it drops, and whom it keeps waiting.
+    assert all(each["sql"] and each["tables"] for each in dry["statements"] if "TABLE" in each["sql"])
     assert contents(hardened) == before
     for wrong in ([], ["--accept-loss", str(told - 1)], ["--accept-loss", str(told + 1)]):
         refused = on("migrate", "down", target, "--yes", "--json", *wrong)

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from secops.accounts.operations import Operation
-    from secops.schema.effects import Effect
+    from secops.schema.effects import Effect, Statement
     from secops.schema.runner import Observer
-    from secops.schema.steps import Finding, Step
+    from secops.schema.steps import Finding, Lock, Step
     from secops.settings import Settings
 
 
@@ -68,6 +68,15 @@ class Migration(Workplace):
                     assert row is not None
                     found.append(Lost(loss.what, int(str(row[0])), within))
             return found
+
+    def way_back(self, target: str | None) -> list[tuple[Statement, Lock]]:
+        """Return the statements that take the versions above ``target`` back, and how each may wait."""
+        with transaction(self._conn, read_only=True, search_path="pg_catalog"):
+            return [
+                (statement, finding.undo_lock or step.lock)
+                for step, finding in self._backwards(target)
+                if (statement := step.undoing(finding)) is not None
+            ]
 
     def check_way_back(self, target: str | None) -> None:
         """Make sure that nothing of others stands on what taking versions back would drop.

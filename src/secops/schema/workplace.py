@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from secops.database.connection import Connection
     from secops.database.locks import Holder
     from secops.database.locks import Runner as Held
-    from secops.schema.effects import Table
+    from secops.schema.effects import Statement, Table
     from secops.schema.estimate import Size
     from secops.schema.runner import Observer
     from secops.schema.versions import Planned
@@ -73,12 +73,11 @@ class Workplace:
 
     def sizes(self, planned: Iterable[Planned]) -> dict[Table, Size]:
         """Return how large the tables are that the statements of a plan touch."""
-        touched = {
-            effect.table
-            for each in planned
-            for statement in each.statements
-            for effect in statement.effects
-        }
+        return self.sizes_of(statement for each in planned for statement in each.statements)
+
+    def sizes_of(self, statements: Iterable[Statement]) -> dict[Table, Size]:
+        """Return how large the tables are that statements touch."""
+        touched = {effect.table for each in statements for effect in each.effects}
         with transaction(self._conn, read_only=True, search_path="pg_catalog"):
             return sizes(self._conn, touched)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from secops.cli import statements
 from secops.cli.command import Run
 from secops.cli.ddl import LockBudget, Told, budget, operation
 from secops.cli.migrate.shown import count, refuse_differences
@@ -36,7 +37,8 @@ def apply(run: Run, *, lock_budget: LockBudget = None) -> None:
         if run.dry_run or not run.yes:
             refuse_differences(plan)
             if plan.nothing_to_do or run.dry_run:
-                items, sql = _planned_items(plan)
+                items = statements.items(plan.open, migration.sizes(plan.open))
+                sql = statements.as_sql(plan.open)
                 run.finish(_outcome(run, plan, items, sql))
                 return
             for line in _summary(plan):
@@ -82,13 +84,6 @@ def _outcome(run: Run, plan: Plan, items: list[dict[str, object]], sql: list[str
             "sql": sql,
         },
     )
-
-
-def _planned_items(plan: Plan) -> tuple[list[dict[str, object]], list[str]]:
-    items: list[dict[str, object]] = [
-        {"step": each.step.title, "lock": str(lock)} for each in plan.open for lock in each.locks
-    ]
-    return items, [sql.as_string() for each in plan.open for sql in each.statements]
 
 
 def _summary(plan: Plan) -> list[str]:

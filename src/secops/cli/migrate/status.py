@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from secops.cli.command import Run
 from secops.cli.migrate.shown import tell_of_earlier_layer
 from secops.errors import Findings
+
+if TYPE_CHECKING:
+    from secops.schema.versions import Plan
 
 
 def status(run: Run) -> None:
@@ -53,8 +58,19 @@ def check(run: Run) -> None:
         empty="Everything is applied, and nothing has changed since.",
     )
     if not plan.nothing_to_do:
-        drifted = f", {len(plan.drifted)} steps drifted" if plan.drifted else ""
+        mends = [finding.mend for _, finding in plan.different if finding.mend]
         raise Findings(
-            f"{len(plan.pending)} migrations are pending{drifted}.",
-            hint="`secops migrate plan` shows what would run, `secops migrate` runs it.",
+            f"{' and '.join(_found(plan))}.",
+            hint="What secops would not make, `secops migrate` leaves to you: " + "; ".join(mends)
+            if mends
+            else "`secops migrate plan` shows what would run, `secops migrate` runs it.",
         )
+
+
+def _found(plan: Plan) -> list[str]:
+    found = []
+    if count := len(plan.pending):
+        found.append(f"{count} migration{'s are' if count > 1 else ' is'} pending")
+    if count := len(plan.drifted):
+        found.append(f"{count} step{'s have' if count > 1 else ' has'} drifted")
+    return found or ["something is missing"]
