@@ -68,7 +68,7 @@ def live(database: Database) -> list[str]:
 
 def archived(database: Database, folder: Path) -> list[str]:
     """Return every event of an archive, read back into PostgreSQL, as one line each."""
-    import pyarrow.parquet as parquet
+    from pyarrow import parquet
 
     from secops.archive import manifest, rows
 

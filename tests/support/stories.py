@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from support import earlier_layer
+from support import archives, earlier_layer
 from support.databases import Database
 from support.event_tables import fill, later, loose_ends
 from support.faults import list_into
@@ -242,6 +242,11 @@ def _tokens(database: Database, _: Forked) -> None:
     database.execute(TOKENS)
 
 
+def _old_months(database: Database, run: Forked) -> None:
+    archives.partition(database, run)
+    archives.fill(database, 200)
+
+
 def _told_of_all(event: str, action: str) -> Callable[[Database, Path], None]:
     """Return what holds once a prune was finished: records tell of each row that is gone, once."""
 
@@ -275,7 +280,13 @@ def _no_deed_unrecorded(
             "SELECT coalesce(sum(changed), 0)::int FROM secops.operations WHERE action = %s",
             (action,),
         )
-        assert len(before[table]) - len(rows(database)[table]) == counted
+        told = database.value(
+            "SELECT coalesce(sum((metadata ->> 'deleted')::int), 0)::int FROM security_events"
+            " WHERE metadata ->> 'command' = %s",
+            (action,),
+        )
+        gone = len(before[table]) - len(rows(database)[table])
+        assert (counted, told) == (gone, gone)
 
     return meanwhile
 
@@ -337,6 +348,16 @@ STORIES = {
             env={"SECOPS_RETENTION_INFORMATION": "30d", "SECOPS_RETENTION_SECURITY": "60d"},
             deeds=_pruned("events_pruned"), after=_told_of_all("events_pruned", "prune events"),
             meanwhile=_no_deed_unrecorded("security_events", "prune events"),
+            patient=False,
+        ),
+        Story(
+            "prune whole months",
+            ("prune", "events", "--yes", "--batch", "30", "--pause", "0"), _old_months,
+            env={
+                "SECOPS_RETENTION_INFORMATION": "30d", "SECOPS_RETENTION_SECURITY": "60d",
+                "SECOPS_RETENTION_OPERATOR": "70d",
+            },
+            deeds=_pruned("events_pruned"), after=_told_of_all("events_pruned", "prune events"),
             patient=False,
         ),
     )

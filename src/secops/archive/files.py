@@ -119,6 +119,14 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def read_back_wrong(path: Path) -> SecopsError:
+    """Return the error for a file that does not give back what was written to it."""
+    return SecopsError(
+        f"What was read back from {path} is not what was written; nothing was deleted for its sake.",
+        hint="Look at the disk and the file system of the archive.",
+    )
+
+
 def digest(path: Path) -> str:
     """Return a file's SHA-256, in hexadecimal."""
     found = hashlib.sha256()

@@ -69,7 +69,7 @@ class Joined:
                 "Reports over an archive load it into temporary tables, which a replica refuses.",
                 hint="Give --database-url with the primary (report_database_url leads to a replica).",
             )
-        found = cls(conn, layout, folder, whole(folder))
+        found = cls(conn, layout, folder, whole(folder).there)
         found._columns = columns_of(conn, layout.schema, EVENTS)
         found._make()
         return found

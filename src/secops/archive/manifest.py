@@ -115,9 +115,16 @@ class Manifest:
         self.discarded.append(entry.file)
 
     def save(self, folder: Path) -> None:
-        """Write it, synced, at one stroke."""
+        """Write it, synced and read back, at one stroke.
+
+        Raises:
+            SecopsError: What was read back is something else.
+        """
         new = folder / f".{NAME}.new"
-        files.write(new, self.as_bytes())
+        content = self.as_bytes()
+        files.write(new, content)
+        if new.read_bytes() != content:
+            raise files.read_back_wrong(new)
         files.replace(new, folder / NAME)
 
     def as_bytes(self) -> bytes:

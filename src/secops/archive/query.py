@@ -13,14 +13,14 @@ from secops.archive.verify import no_archive
 from secops.errors import Conflict, SecopsError
 
 if TYPE_CHECKING:
-    from secops.archive.manifest import Entry
+    from secops.archive.manifest import Manifest
 
 VIEW: Final = "security_events"
 _BATCH: Final = 2_000
 
 
-def whole(folder: Path) -> list[Entry]:
-    """Return the files of an archive, each of which must be there.
+def whole(folder: Path) -> Manifest:
+    """Return what an archive is made of; each of its files must be there.
 
     Raises:
         Conflict: One is missing or has another size, or the manifest is not as it was written.
@@ -37,7 +37,7 @@ def whole(folder: Path) -> list[Entry]:
                     f"{path} is missing, or not as it was written.",
                     hint="`secops archive verify` looks at all files.",
                 )
-        return known.there
+        return known
 
 
 @contextmanager
@@ -57,10 +57,10 @@ def answered(
         SecopsError: The query failed.
     """
     library = duckdb()
-    paths = [str(folder / each.file) for each in whole(folder)]
+    known = whole(folder)
     conn = library.connect(":memory:")
     try:
-        _prepare(conn, folder, paths)
+        _prepare(conn, folder, known)
         try:
             found = conn.execute(query)
             columns = [str(each[0]) for each in found.description or ()]
@@ -74,18 +74,24 @@ def answered(
         conn.close()
 
 
-def _prepare(conn: object, folder: Path, paths: list[str]) -> None:
+def _prepare(conn: object, folder: Path, known: Manifest) -> None:
     run = conn.execute  # type: ignore[attr-defined]  # a connection of DuckDB, which has no types here
     run("SET TimeZone = 'UTC'")
     # Only what is in the manifest is read: what a run has not finished counts for nothing.
-    listed = ", ".join("'" + each.replace("'", "''") + "'" for each in paths)
+    paths = [str(folder / each.file).replace("'", "''") for each in known.there]
+    listed = ", ".join(f"'{each}'" for each in paths)
     if paths:
         run(
             f"CREATE VIEW {VIEW} AS SELECT * FROM read_parquet([{listed}], union_by_name = true,"  # noqa: S608
             " hive_partitioning = false)"
         )
     else:
-        run(f"CREATE TABLE {VIEW} (id VARCHAR, created_at TIMESTAMPTZ, event_type VARCHAR)")
+        types = {"created_at": "TIMESTAMPTZ"}
+        columns = ", ".join(
+            '"' + name.replace('"', '""') + '" ' + types.get(name, "VARCHAR")
+            for name in known.columns
+        )
+        run(f"CREATE TABLE {VIEW} ({columns})")
     allowed = str(folder.resolve()).replace("'", "''")
     run(f"SET allowed_directories = ['{allowed}']")
     run("SET autoinstall_known_extensions = false")

@@ -20,7 +20,7 @@ from secops.archive import files, manifest
 from secops.archive.libraries import arrow
 from secops.archive.manifest import DELETING, KEPT, WRITING, Entry, Manifest
 from secops.archive.rows import KEY, Table, decode, encode, keys
-from secops.errors import Conflict, SecopsError
+from secops.errors import Conflict
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -109,11 +109,9 @@ class Store:
             files.make_folder(path.parent)
             files.write(new, content)
             back = new.read_bytes()
-            if hashlib.sha256(back).hexdigest() != entry.sha256 or not decode(back).equals(table):
-                raise SecopsError(
-                    f"What was read back from {new} is not what was written; nothing was deleted.",
-                    hint="Look at the disk and the file system of the archive.",
-                )
+            same = hashlib.sha256(back).hexdigest() == entry.sha256
+            if not same or not decode(back).equals(table):
+                raise files.read_back_wrong(new)
             files.replace(new, path)
         except OSError:
             # Room for the next try; should this fail too, the next run tidies up.
@@ -261,7 +259,8 @@ def opened(folder: Path, source: dict[str, str], columns: dict[str, str]) -> Ite
             found = manifest.read(folder)
             if found is None:
                 refuse_strays(folder)
-                found = Manifest(dict(source))
+                found = Manifest(dict(source), dict(columns))
+                found.save(folder)
         if found.source != source:
             raise Conflict(
                 f"The archive {folder} is of another database: {_words(found.source)}, not "

@@ -120,6 +120,32 @@ def test_files_that_may_not_grow_are_told(run: Forked, hardened: Database, size:
     assert run("archive", "verify", "archive").code == 0
 
 
+@pytest.mark.parametrize("kind", [".parquet.new", "json.new"])
+def test_a_disk_that_gives_back_something_else_is_noticed(
+    run: Forked, hardened: Database, kind: str
+) -> None:
+    before = archives.live(hardened)
+
+    def corrupt(number: int, _: Any, __: str) -> None:
+        if number == 1:
+            from secops.archive import files
+
+            write = files.write
+
+            def other(path: Path, content: bytes) -> None:
+                changed = bytearray(content)
+                if path.name.endswith(kind):
+                    changed[len(changed) // 2] ^= 1
+                write(path, bytes(changed))
+
+            files.write = other  # type: ignore[assignment]  # only in this child
+
+    done = run(*PRUNE, hook=corrupt)
+    assert done.code in {1, 5}
+    assert re.search(r"read back from .* is not what was written", done.error()["message"])
+    assert archives.live(hardened) == before
+
+
 def test_what_is_no_folder_is_told(run: Forked, hardened: Database) -> None:
     before = archives.live(hardened)
     (run.home / "archive").write_text("a file", "utf-8")
