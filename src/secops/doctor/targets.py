@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _NONE: Final = "secops.yaml describes no target"
 _PATIENCE: Final = timedelta(seconds=5)
-"""How long to wait for a service that asks to come back later; a rollout waits longer."""
+"""How long to wait for a reply, and where a service asks to come back later; a rollout waits longer."""
 
 
 @check("targets", "Targets", needs=Need.NOTHING)
@@ -73,6 +73,7 @@ def _looked(place: Place, target: Target) -> Result:
     http = getattr(target, "http", None)
     if http is not None:
         http.patience = min(http.patience, _PATIENCE)
+        http.timeout = min(http.timeout, _PATIENCE)
     try:
         rights = target.rights()
     except Unreachable as error:

@@ -48,16 +48,17 @@ def token(
             "does not belong into secops.yaml.",
         )
     if entry is not None:
-        return _usable(place, _from_keyring(place, entry), f"the keyring's entry {entry}")
+        return usable(place, _from_keyring(place, entry), f"the keyring's entry {entry}")
     given = environ.get(variable, "").strip()
     if not given:
         raise MissingToken(
             f"There is no token for the target {place.name}: {variable} is not set.", hint=where
         )
-    return _usable(place, given, variable)
+    return usable(place, given, variable)
 
 
-def _usable(place: Place, given: str, source: str) -> Secret:
+def usable(place: Place, given: str, source: str) -> Secret:
+    """Return what was given as a token, if it can be one."""
     text = given.strip()
     # Otherwise the HTTP library refuses the header, and shows it.
     if not text.isascii() or not text.isprintable() or " " in text:

@@ -39,6 +39,9 @@ _QUOTED: Final = 200
 _LARGEST: Final = 16 * 1024 * 1024
 
 
+Header = str | Secret | Callable[[], Secret]
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """What the service answered.
@@ -87,7 +90,8 @@ class Http:
     Args:
         service: What people call the service.
         base: Where its API is; HTTPS, unless it is on this machine.
-        headers: What each request carries; the secret ones are revealed when they are sent.
+        headers: What each request carries; the secret ones are revealed when they are sent, and those that
+            are functions are called then: a token may be renewed while we run.
         timeout: How long to wait for a reply.
         patience: How long to wait in all where the service asks to come back later.
         ca: A file with the authority that signed the service's certificate; the system's where ``None``.
@@ -99,7 +103,7 @@ class Http:
         service: str,
         base: str,
         *,
-        headers: Mapping[str, str | Secret],
+        headers: Mapping[str, Header],
         timeout: timedelta = timedelta(seconds=30),
         patience: timedelta = timedelta(seconds=60),
         ca: Path | None = None,
@@ -124,7 +128,7 @@ class Http:
         """Return the time on the service's own clock, as its last reply told it."""
         return datetime.now(UTC) + self._ahead
 
-    def header(self, name: str, value: str | Secret) -> None:
+    def header(self, name: str, value: Header) -> None:
         """Let each further request carry this."""
         self._headers[name] = value
 
@@ -143,13 +147,14 @@ class Http:
             Misunderstood: Any other status that the caller does not accept, or no JSON.
         """
         deadline = time.monotonic() + self.patience.total_seconds()
-        tries = 0
+        tries = turns = 0
         while True:
-            tries += 1
             reply, lost = self._once(call)
             if reply is not None and reply.status == 429:  # noqa: PLR2004
-                self._wait_for_turn(call, reply, deadline)
+                turns += 1
+                self._wait_for_turn(call, reply, deadline, turns)
                 continue
+            tries += 1
             if reply is not None and reply.status < 500:  # noqa: PLR2004
                 return self._judged(call, reply)
             why = lost or _status(reply)
@@ -255,8 +260,8 @@ class Http:
     def harmless(self, text: str) -> str:
         """Return a service's own words without any credentials in them, and not too many."""
         for value in self._headers.values():
-            if isinstance(value, Secret):
-                for part in value.reveal().split():
+            if not isinstance(value, str):
+                for part in _text(value).split():
                     if len(part) > 6:  # noqa: PLR2004  a scheme such as Bearer is no secret
                         text = text.replace(part, "***")
         text = " ".join(text.split()).rstrip(".")
@@ -304,16 +309,13 @@ class Http:
 
     def _revealed(self, call: Call) -> dict[str, str]:
         kind = {} if call.json is None else {"Content-Type": "application/json"}
-        own = {
-            name: value.reveal() if isinstance(value, Secret) else value
-            for name, value in self._headers.items()
-        }
+        own = {name: _text(value) for name, value in self._headers.items()}
         agent = {"User-Agent": f"secops/{secops.__version__}"}
         return {**agent, **kind, **own, **(call.headers or {})}
 
-    def _wait_for_turn(self, call: Call, reply: Reply, deadline: float) -> None:
+    def _wait_for_turn(self, call: Call, reply: Reply, deadline: float, turns: int) -> None:
         asked = retry_after(reply.headers, self.now())
-        seconds = backoff(1) if asked is None else asked
+        seconds = max(asked or 0.0, 0.0 if asked else backoff(min(turns, 6)))
         if time.monotonic() + seconds > deadline:
             when = f" for {about(timedelta(seconds=seconds))}" if asked is not None else ""
             raise TooManyRequests(
@@ -337,6 +339,12 @@ class Http:
             # The header has whole seconds, cut off.
             ahead = told - datetime.now(UTC)
             self._ahead = timedelta(0) if abs(ahead) < timedelta(seconds=2) else ahead
+
+
+def _text(value: Header) -> str:
+    if isinstance(value, str):
+        return value
+    return value.reveal() if isinstance(value, Secret) else value().reveal()
 
 
 def _connecting(error: Exception) -> str:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from secops.errors import ConfigurationError, Conflict, OutcomeUnknown, Refused, SecopsError
 from secops.settings import Secret
-from secops.targets.credentials import token
+from secops.targets.credentials import token, usable
 from secops.targets.failures import MissingToken, NoSuchPlace
 from secops.targets.http import Call
 from secops.targets.kubernetes_words import (
@@ -46,7 +46,7 @@ from secops.targets.target import (
 )
 
 if TYPE_CHECKING:
-    from secops.targets.http import Http, Reply
+    from secops.targets.http import Header, Http, Reply
     from secops.targets.options import Options
 
 _MOUNT: Final = "/var/run/secrets/kubernetes.io/serviceaccount"
@@ -101,15 +101,13 @@ def make(place: Place, environ: Mapping[str, str]) -> KubernetesTarget:
             )
     ca = options.optional("ca")
     authority = (place.folder or Path()) / ca if ca else None
+    bearer: Header
     if inside:
-        base, secret, authority = _inside(place, options, environ, mount, authority)
+        base, bearer, authority = _inside(place, options, environ, mount, authority)
     else:
         base = options.text("url")
-        secret = token(place, options, environ, default="KUBERNETES_TOKEN", where=_MEND)
-    headers: dict[str, str | Secret] = {
-        "Authorization": Secret(f"Bearer {secret.reveal()}"),
-        "Accept": "application/json",
-    }
+        bearer = _bearer(token(place, options, environ, default="KUBERNETES_TOKEN", where=_MEND))
+    headers: dict[str, Header] = {"Authorization": bearer, "Accept": "application/json"}
     http = http_of(options, "Kubernetes", base, headers, ca=authority)
     objects = {kind: name for kind, name in names.items() if name}
     return KubernetesTarget(
@@ -399,33 +397,41 @@ def _mounted(path: Path, default: str = "") -> str:
         return default
 
 
+def _bearer(secret: Secret) -> Secret:
+    return Secret(f"Bearer {secret.reveal()}")
+
+
 def _inside(
     place: Place,
     options: Options,
     environ: Mapping[str, str],
     mount: Path,
     authority: Path | None,
-) -> tuple[str, Secret, Path | None]:
+) -> tuple[str, Header, Path | None]:
     """Return the API server, the token and the certificate authority that a pod is given."""
-    host, port = (
-        environ.get("KUBERNETES_SERVICE_HOST", ""),
-        environ.get("KUBERNETES_SERVICE_PORT", "443"),
-    )
+    host = environ.get("KUBERNETES_SERVICE_HOST", "")
+    port = environ.get("KUBERNETES_SERVICE_PORT", "443")
     if not host:
         raise ConfigurationError(
             f"The target {place.name} needs url: this is no pod of a cluster.",
-            hint="`kubectl config view --minify` shows the server; token_env names the variable with a token.",
-        )
-    named = options.optional("token_env") or options.optional("keyring")
-    given = _mounted(mount / "token")
-    if named:
-        secret = token(place, options, environ, default="KUBERNETES_TOKEN", where=_MEND)
-    elif given:
-        secret = Secret(given)
-    else:
-        raise MissingToken(
-            f"There is no token for the target {place.name}: {mount} has none.",
-            hint="Let the pod mount its service account's token, or name a variable with token_env.",
+            hint="`kubectl config view --minify` shows the server; token_env names the variable with a "
+            "token.",
         )
     shown = f"[{host}]" if ":" in host else host
-    return f"https://{shown}:{port}", secret, authority or mount / "ca.crt"
+    base, authority = f"https://{shown}:{port}", authority or mount / "ca.crt"
+    if options.optional("token_env") or options.optional("keyring"):
+        secret = token(place, options, environ, default="KUBERNETES_TOKEN", where=_MEND)
+        return base, _bearer(secret), authority
+
+    def current() -> Secret:
+        # The cluster replaces the file long before the token in it expires.
+        given = _mounted(mount / "token")
+        if not given:
+            raise MissingToken(
+                f"There is no token for the target {place.name}: {mount} has none.",
+                hint="Let the pod mount its service account's token, or name a variable with token_env.",
+            )
+        return _bearer(usable(place, given, str(mount / "token")))
+
+    current()
+    return base, current, authority

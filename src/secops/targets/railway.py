@@ -43,6 +43,8 @@ _OWN: Final = {
     "project", "environment", "service", "token_kind", "write", "compare_and_set",
 }  # fmt: skip
 _KINDS: Final = ("project", "account")
+_TIMEOUT: Final = timedelta(seconds=90)
+"""What Railway's own command line waits for a reply (railwayapp/cli, client.rs)."""
 
 
 def make(place: Place, environ: Mapping[str, str]) -> RailwayTarget:
@@ -64,7 +66,8 @@ def make(place: Place, environ: Mapping[str, str]) -> RailwayTarget:
     # The names are those of Railway's own command line: RAILWAY_API_TOKEN is an account's or workspace's.
     guess = "account" if options.text("token_env", usual).endswith("API_TOKEN") else "project"
     kind = options.choice("token_kind", _KINDS, guess)
-    http = http_of(options, "Railway", API.removesuffix(_PATH), authorised(kind, secret))
+    base = API.removesuffix(_PATH)
+    http = http_of(options, "Railway", base, authorised(kind, secret), timeout=_TIMEOUT)
     http.base += "" if http.base.endswith(_PATH) else _PATH
     return RailwayTarget(
         place.name,

@@ -16,7 +16,7 @@ from secops.targets.options import HTTP, Options
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from secops.settings import Secret
+    from secops.targets.http import Header
     from secops.targets.target import Place, Right
 
 _TIMEOUT: Final = timedelta(seconds=30)
@@ -32,16 +32,17 @@ def http_of(
     options: Options,
     service: str,
     base: str,
-    headers: Mapping[str, str | Secret],
+    headers: Mapping[str, Header],
     *,
     ca: Path | None = None,
+    timeout: timedelta = _TIMEOUT,
 ) -> Http:
     """Return the way to a service: ``url``, ``timeout`` and ``patience`` of the options, or the usual."""
     return Http(
         service,
         options.text("url", base),
         headers=headers,
-        timeout=options.span("timeout", _TIMEOUT),
+        timeout=options.span("timeout", timeout),
         patience=options.span("patience", _PATIENCE),
         ca=ca,
     )

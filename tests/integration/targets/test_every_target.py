@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import string
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -286,12 +287,14 @@ def test_a_429_that_lasts_longer_than_our_patience_says_when_to_come_back(
     assert target.slept == []
 
 
-def test_a_429_that_does_not_say_how_long_ends_as_well(fake: Fake) -> None:
+@pytest.mark.parametrize("headers", [{}, {"Retry-After": "0"}])
+def test_a_429_that_does_not_say_how_long_ends_as_well(fake: Fake, headers: dict[str, str]) -> None:
     target = opened(fake, patience="1s")
-    fake.faults.add("read", status=429, times=10_000)
-    target.http.sleep = __import__("time").sleep
+    fake.faults.add("read", status=429, headers=headers, times=10_000)
+    target.http.sleep = time.sleep
     with pytest.raises(TooManyRequests):
         target.read()
+    assert fake.count() < 5, "it does not ask without a pause"
 
 
 @pytest.mark.parametrize("status", [401, 403])

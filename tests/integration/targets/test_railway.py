@@ -191,7 +191,9 @@ def test_an_upsert_and_one_redeploy_do_the_same(
     railway.denied = {"environmentPatchCommit"} if why == "denied" else set()
     target = opened(railway, **({"write": "upsert"} if why == "configured" else {}))
     wanted = {f"V{number}": "x" for number in range(19)}
-    made = moved(target, wanted, deletes)
+    written = target.write(change(wanted, deletes), target.read())
+    assert (written, railway.deployed) == ("", 0)
+    made = target.deploy(written)
     assert railway.deployed == 1
     assert set(railway.running) == {"KEPT", "JWT_EXPIRATION", MARKER, *wanted} - set(deletes)
     assert target.status(made).progress is Progress.LIVE

@@ -301,6 +301,12 @@ def test_in_a_pod_its_service_account_is_used(tmp_path: Any) -> None:
     assert target.namespace == "shop"
     assert target.http._ca == tmp_path / "ca.crt"
     assert CANARY not in f"{vars(target.http)}"
+    assert target.http._headers["Authorization"]().reveal() == f"Bearer {CANARY}"
+    (tmp_path / "token").write_text("renewed")
+    assert target.http._headers["Authorization"]().reveal() == "Bearer renewed"
+    (tmp_path / "token").unlink()
+    with pytest.raises(MissingToken, match="has none"):
+        target.http._headers["Authorization"]()
 
 
 def test_outside_of_a_cluster_the_server_must_be_named() -> None:
