@@ -85,7 +85,7 @@ def explain(conn: Connection, layout: Layout, who: str, *, allowed: int) -> Expl
         raise _never_was(conn, layout, who, there, error) from None
     state = _state(conn, layout, account, there)
     sessions = _sessions(conn, layout, account, there)
-    events = _events(conn, layout, account, there)
+    events = last_events(conn, layout, account, EVENTS) if there.events else []
     facts = Facts(who, state, allowed, sessions, events, _last_end(conn, layout, account, there))
     return Explanation(
         state=state,
@@ -132,10 +132,15 @@ _EVENT_COLUMNS: Final = sql.SQL(
 )
 
 
-def _events(conn: Connection, layout: Layout, account: Account, there: Presence) -> list[Event]:
-    """Return the account's last events, also those that the app could not tie to it (the address)."""
-    if not there.events:
-        return []
+def last_events(conn: Connection, layout: Layout, account: Account, limit: int) -> list[Event]:
+    """Return the account's last events, also those that the app could not tie to it (the address).
+
+    Args:
+        conn: Any.
+        layout: The tables; ``security_events`` must be there.
+        account: Whose.
+        limit: How many at most.
+    """
     query = sql.SQL(
         """
         SELECT {columns} FROM (
@@ -147,7 +152,7 @@ def _events(conn: Connection, layout: Layout, account: Account, there: Presence)
         ) AS e
         ORDER BY e.created_at DESC LIMIT {limit}
         """
-    ).format(columns=_EVENT_COLUMNS, events=layout.events, limit=sql.Literal(EVENTS))
+    ).format(columns=_EVENT_COLUMNS, events=layout.events, limit=sql.Literal(limit))
     rows = conn.execute(query, {"id": account.id, "email": account.email})
     return [Event(*row) for row in rows]  # type: ignore[arg-type]  # the columns above
 

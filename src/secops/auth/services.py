@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -13,6 +13,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout, TooManyRequests
 from secops.accounts.login.access import Gatekeeper
 from secops.accounts.login.attempts import Attempts
 from secops.accounts.login.hashing import Hasher
+from secops.accounts.login.passwords import Passwords
 from secops.accounts.login.service import Logins
 from secops.accounts.login.sessions import Sessions
 from secops.database.url import normalise
@@ -41,7 +42,7 @@ class Services:
         sessions: Refresh tokens.
         logins: Logins.
         gate: Access tokens.
-        hasher: Password hashes.
+        passwords: New accounts and new passwords.
     """
 
     configuration: Configuration
@@ -50,7 +51,7 @@ class Services:
     sessions: Sessions
     logins: Logins
     gate: Gatekeeper
-    hasher: Hasher
+    passwords: Passwords
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:
@@ -118,14 +119,20 @@ def assemble(
     rules = configuration
     sessions = Sessions(layout, rules.sessions, rules.events)
     hasher = Hasher()
+    attempts = Attempts(layout, rules.lockout, rules.events, rules.pepper, rules.notices)
+
+    def connect() -> AbstractContextManager[Connection]:
+        return lend(pool)
+
     logins = Logins(
         layout=layout,
-        connect=lambda: lend(pool),
-        attempts=Attempts(layout, rules.lockout, rules.events, rules.pepper, rules.notices),
+        connect=connect,
+        attempts=attempts,
         sessions=sessions,
         hasher=hasher,
         limit=rules.limit,
         events=rules.events,
     )
     gate = Gatekeeper(layout, rules.signer, rules.sessions.locked_too)
-    return Services(configuration, layout, pool, sessions, logins, gate, hasher)
+    passwords = Passwords(layout, connect, rules.policy, hasher, attempts, sessions, rules.events)
+    return Services(configuration, layout, pool, sessions, logins, gate, passwords)

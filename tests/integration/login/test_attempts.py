@@ -9,9 +9,11 @@ import pytest
 
 from secops.accounts.login.attempts import Crowded, Locked
 from secops.accounts.login.hashing import Verified
-from secops.accounts.login.limits import Limit, client_of
+from secops.accounts.login.limits import Limit
 from secops.accounts.login.service import Limited, Logins, Welcome, Wrong
 from support.logins import AWAY, HOME, Backend, Guess, at_once
+
+pytestmark = pytest.mark.parametrize("server", ["pg18"], indirect=True, scope="session")
 
 ALICE = "alice@example.com"
 NOBODY = "nobody@example.com"
@@ -212,17 +214,3 @@ def test_one_address_has_so_many_attempts_and_then_waits_for_its_share(backend: 
     assert all(timedelta(minutes=4) < each.retry_after <= timedelta(minutes=5) for each in refused)
     assert isinstance(limited.login(ALICE, "wrong", AWAY), Wrong)
     assert len(backend.events("rate_limit_exceeded")) == 7
-
-
-@pytest.mark.parametrize(
-    ("ip", "client"),
-    [
-        ("203.0.113.7", "203.0.113.7"),
-        ("::ffff:203.0.113.7", "203.0.113.7"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-        (None, "unknown"),
-        ("not an address", "unknown"),
-    ],
-)
-def test_who_an_address_counts_for(ip: str | None, client: str) -> None:
-    assert client_of(ip) == client
