@@ -26,7 +26,19 @@ from secops.rollout.plan import Plan
 from secops.rollout.states import State
 from secops.settings import load
 from secops.targets import dotenv, heroku, kubernetes, railway
-from secops.targets.target import MARKER, Change, Place, Snapshot, Target
+from secops.targets.target import (
+    MARKER,
+    Change,
+    Deployment,
+    Edit,
+    Place,
+    Progress,
+    Right,
+    Snapshot,
+    Target,
+    Traits,
+    Variable,
+)
 from support.fakes.faults import Reply
 from support.fakes.heroku import FakeHeroku
 from support.fakes.kubernetes import FakeKubernetes
@@ -531,6 +543,98 @@ def stage_of(kind: str, conn: Connection, layout: Layout, folder: Path) -> Itera
         world.close()
 
 
-def moment() -> datetime:
-    """Return a time."""
-    return datetime.fromisoformat("2026-11-24T00:00:00+00:00")
+class Memory:
+    """A platform in memory that compares and sets; every write deploys."""
+
+    kind = "memory"
+
+    def __init__(self) -> None:
+        self.held: dict[str, str] = dict(BEFORE)
+        self.version = 0
+        self.deployments: list[tuple[str, dict[str, str]]] = []
+        self._lose: Reply | None = None
+
+    def target(self) -> Any:
+        return _MemoryTarget(self)
+
+    @property
+    def variables(self) -> dict[str, str]:
+        return dict(self.held)
+
+    @property
+    def running(self) -> dict[str, str] | None:
+        return self.deployments[-1][1] if self.deployments else None
+
+    @property
+    def deployed(self) -> int:
+        return len(self.deployments)
+
+    def edit(self, set: Mapping[str, str]) -> None:
+        self.held |= set
+        self.version += 1
+
+    def lose(self, reply: Reply) -> None:
+        self._lose = reply
+
+    def take_loss(self) -> Reply | None:
+        lost, self._lose = self._lose, None
+        return lost
+
+    def reset(self) -> None:
+        self.__init__()  # type: ignore[misc]  # as new
+
+    def close(self) -> None:
+        pass
+
+
+class _MemoryTarget:
+    name = "prod"
+    kind = "memory"
+    fingerprint = "memory"
+    traits = Traits(compare_and_set=True, deploys=True)
+
+    def __init__(self, world: Memory) -> None:
+        self._world = world
+
+    def read(self) -> Snapshot:
+        world = self._world
+        found = {name: Variable(name, value) for name, value in world.held.items()}
+        return Snapshot(found, str(world.version))
+
+    def write(self, change: Change, expected: Snapshot) -> str:
+        world = self._world
+        if expected.version != str(world.version):
+            raise Conflict("Somebody wrote.")
+        reply = world.take_loss()
+        names = sorted([*change.set, *change.unset])
+        if reply is Reply.NEVER:
+            raise OutcomeUnknown("The reply was lost.")
+        for name in names[: len(names) // 2] if reply is Reply.HALF else names:
+            if name in change.set:
+                world.held[name] = change.set[name]
+            else:
+                world.held.pop(name, None)
+        world.version += 1
+        if reply is not None:
+            raise OutcomeUnknown("The reply was lost.")
+        return ""
+
+    def deploy(self, written: str) -> str:
+        del written
+        name = f"d{len(self._world.deployments)}"
+        self._world.deployments.append((name, dict(self._world.held)))
+        return name
+
+    def status(self, deployment: str) -> Deployment:
+        return Deployment(deployment, Progress.LIVE)
+
+    def deployments(self, since: datetime) -> list[Deployment]:
+        del since
+        return [Deployment(name, Progress.LIVE) for name, _ in reversed(self._world.deployments)]
+
+    def edits(self, since: datetime) -> list[Edit]:
+        del since
+        return []
+
+    def rights(self) -> list[Right]:
+        return []

@@ -7,8 +7,8 @@ it wrote there is given to the database by whatever secops runs next with both a
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import TypeVar
 from uuid import UUID
@@ -56,6 +56,8 @@ class Books:
         self.why = why
         self._offline = offline
         self._epochs: dict[UUID, int] = {}
+        self._alone = ExitStack()
+        self._is_alone = False
 
     @property
     def online(self) -> bool:
@@ -83,15 +85,20 @@ class Books:
             lambda: Hold(None, None, None, datetime.now(UTC), standing.last.epoch),
         )
 
-    @contextmanager
-    def alone(self, what: str) -> Iterator[None]:
-        """Be the only process on this machine that changes the target.
+    def close(self) -> None:
+        """Let go of what this process holds on this machine."""
+        self._alone.close()
+        self._is_alone = False
+
+    def _stay_alone(self, move: Move) -> None:
+        """Be the only process on this machine that changes the target, where no database sees to that.
 
         Raises:
             Busy: Another is at it; names it.
         """
-        with self.local.held(str(self.owner), what):
-            yield
+        if not self._is_alone:
+            self._alone.enter_context(self.local.held(str(self.owner), move.title))
+            self._is_alone = True
 
     def begin(self, move: Move, closing: Sequence[Closing] = ()) -> Standing:
         """Record what a move will write, in both journals.
@@ -112,6 +119,7 @@ class Books:
                 hint="Nothing was touched. `secops rollback` works without it.",
             )
         if standing is None:
+            self._stay_alone(move)
             known = self.local.entries()
             previous = known[-1].hash if known else ""
             standing = first(move, {}, at=self.now(), previous=previous)
@@ -183,6 +191,7 @@ class Books:
             return next(each for each in journal.standings() if each.move.id == move)
 
         def without() -> Standing:
+            self._stay_alone(standing.move)
             self._epochs[move] = standing.last.epoch + 1
             return standing
 

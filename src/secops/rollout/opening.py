@@ -79,9 +79,11 @@ def opened(
     owner = this_process(actor, host)
     local = LocalJournal(state_folder(settings), place.name, target.fingerprint)
     conn, why = _connection(settings, command, offline=offline)
+    books: Books | None = None
     try:
         journal, why = _journal(settings, conn, target.fingerprint, why, offline=offline)
-        desk = Desk(target, Books(local, owner, journal, why, offline=offline), settings)
+        books = Books(local, owner, journal, why, offline=offline)
+        desk = Desk(target, books, settings)
         probe = place.options.get("probe")
         desk.probe = probe if isinstance(probe, str) else ""
         if told is not None:
@@ -90,6 +92,8 @@ def opened(
             desk.told(sentence)
         yield desk
     finally:
+        if books is not None:
+            books.close()
         if conn is not None:
             conn.close()
 

@@ -74,6 +74,8 @@ def lifetimes(registry: Registry, keys: Mapping[str, Key]) -> tuple[timedelta, t
     entry = registry.entry(ACCESS_TOKENS)
     old, new = entry.meaning(key.before), entry.meaning(key.after)
     return (
-        old if isinstance(old, timedelta) else LONGEST_WAIT if key.before else timedelta(0),
+        # What an app does where the variable is absent, or has a text that apps read differently, is
+        # not known: as long as anybody waits.
+        old if isinstance(old, timedelta) else LONGEST_WAIT,
         new if isinstance(new, timedelta) else timedelta(0),
     )

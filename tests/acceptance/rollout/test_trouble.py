@@ -54,6 +54,21 @@ def test_a_rollback_works_while_the_database_is_down_and_is_replayed_later(place
     assert place("rollback", "--now").code == 0
 
 
+def test_without_a_database_too_one_process_at_a_time_rolls_back(place: Place) -> None:
+    assert place("rollout", "--stage", "first", *YES).code == 0
+    from secops.rollout.local_journal import LocalJournal
+    from secops.targets.dotenv import Dotenv
+
+    fingerprint = Dotenv("prod", place.folder / ".env").fingerprint
+    state = place.folder.parent / "state" / "rollouts"
+    with LocalJournal(state, "prod", fingerprint).held("bob@here, pid 7", "a rollback"):
+        busy = place("rollback", "--now", env=NOWHERE)
+    assert busy.code == 6, busy.err
+    assert "bob@here, pid 7" in busy.err
+    assert place.value("JWT_EXPIRATION") == "1h"
+    assert place("rollback", "--now", env=NOWHERE).code == 0
+
+
 def test_the_database_goes_away_in_the_middle_of_a_rollback(place: Place) -> None:
     assert place("rollout", "--stage", "first", *YES).code == 0
     name = place.database.name
