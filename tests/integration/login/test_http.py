@@ -82,7 +82,7 @@ def test_wrong_passwords_lock_and_unknown_people_look_the_same_to_the_byte(
     client: TestClient,
 ) -> None:
     def tried(email: str) -> list[tuple[int, object, object]]:
-        found = []
+        found: list[tuple[int, object, object]] = []
         for _ in range(6):
             answer = client.post("/v1/auth/login", json={"email": email, "password": "wrong"})
             kept = {name: value for name, value in answer.headers.items() if name != "retry-after"}
@@ -187,8 +187,10 @@ def test_a_new_account_must_have_a_good_password_and_takes_nothing_that_is_not_o
     assert error(weak) == (
         400,
         "WEAK_PASSWORD",
-        "Password must be at least 12 characters. Password must contain uppercase letter."
-        " Password must contain number. Password must contain special character.",
+        (
+            "Password must be at least 12 characters. Password must contain uppercase letter."
+            " Password must contain number. Password must contain special character."
+        ),
     )
     made = client.post(
         "/v1/auth/register", json={**given, "password": PASSWORD, "is_active": False, "id": "x"}
