@@ -19,6 +19,8 @@ _THREADS: Final = 3
 # Every so manyth visit begins with a wrong password: not chance, so that a tour of seconds is never unlucky.
 _MISTYPED: Final = 12
 _TRIES: Final = 5
+# Every so manyth stays until the access token has run out.
+_STAYS: Final = 7
 _OK: Final = 200
 
 
@@ -78,7 +80,7 @@ class Crowd:
         link.close()
 
     def _visit(self, link: http.client.HTTPConnection, number: int) -> None:
-        """Log in and refresh once; whom the app keeps out tries a few more times, as people do."""
+        """Log in, and perhaps refresh; whom the app keeps out tries a few more times, as people do."""
         place = number % len(self.emails)
         email, ip = self.emails[place], f"2001:db8:d0::{place:x}"
         # Each round through all, others mistype.
@@ -87,7 +89,8 @@ class Crowd:
             password = "correct hrose" if mistypes and attempt == 0 else PASSWORD
             status, page = _ask(link, "/auth/login", ip, email=email, password=password)
             if status == _OK:
-                _ask(link, "/auth/refresh", ip, refresh_token=page["refresh_token"])
+                if number % _STAYS == 0:
+                    _ask(link, "/auth/refresh", ip, refresh_token=page["refresh_token"])
                 return
             with self._lock:
                 self.failed += 1
