@@ -24,6 +24,7 @@ from hypothesis.stateful import (
 from secops.database.layout import Layout
 from secops.errors import Conflict, NothingMatched, OutcomeUnknown, SecopsError
 from secops.rollout import ticking
+from secops.rollout.desk import Desk
 from secops.rollout.entries import faults
 from secops.rollout.moves import Key
 from secops.rollout.recovery import value_of
@@ -53,6 +54,14 @@ class Protocol(RuleBasedStateMachine):
         self.foreign: dict[str, str | None] = {name: BEFORE.get(name) for name in NAMES}
         self.count = 0
 
+    def _process(self, die_at: int) -> Desk:
+        """Begin a process; the one before has ended, and is seen to be gone."""
+        self.conn.execute(
+            "UPDATE secops.rollouts SET owner = NULL WHERE fingerprint = %s",
+            (self.stage.fingerprint,),
+        )
+        return self.stage.desk(Boundaries(die_at=die_at))
+
     @rule(
         wanted=st.dictionaries(
             st.sampled_from(NAMES), st.sampled_from(["a", "b", None]), min_size=1
@@ -61,7 +70,7 @@ class Protocol(RuleBasedStateMachine):
         reply=st.sampled_from([None, None, Reply.NEVER, Reply.LOST, Reply.HALF]),
     )
     def stage_it(self, wanted: dict[str, str | None], die_at: int, reply: Reply | None) -> None:
-        desk = self.stage.desk(Boundaries(die_at=die_at))
+        desk = self._process(die_at)
         with contextlib.suppress(Crash, SecopsError):
             snapshot = desk.target.read()
             keys = {
@@ -84,7 +93,7 @@ class Protocol(RuleBasedStateMachine):
     @precondition(lambda self: self.stage.desk().books.active() is not None)
     @rule(die_at=st.integers(0, 60))
     def somebody_resumes(self, die_at: int) -> None:
-        desk = self.stage.desk(Boundaries(die_at=die_at))
+        desk = self._process(die_at)
         with contextlib.suppress(Crash, Conflict, OutcomeUnknown):
             desk.books.reconcile()
             active = desk.books.active()
@@ -93,7 +102,7 @@ class Protocol(RuleBasedStateMachine):
 
     @rule(die_at=st.integers(0, 60), reply=st.sampled_from([None, None, Reply.LOST, Reply.HALF]))
     def somebody_rolls_back(self, die_at: int, reply: Reply | None) -> None:
-        desk = self.stage.desk(Boundaries(die_at=die_at))
+        desk = self._process(die_at)
         if reply is not None:
             self.world.lose(reply)
         with contextlib.suppress(Crash, NothingMatched, OutcomeUnknown):
@@ -114,10 +123,8 @@ class Protocol(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.world.take_loss()
         for _ in range(100):
-            desk = self.stage.desk()
+            desk = self._process(0)
             desk.books.reconcile()
-            # Who died a moment ago is not waited for.
-            self.conn.execute("UPDATE secops.rollouts SET owner = NULL")
             try:
                 roll_back(desk)
             except NothingMatched:
