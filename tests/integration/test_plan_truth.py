@@ -124,6 +124,33 @@ def test_so_does_each_of_a_conversion_and_of_its_undoing(
     assert secops.on(hardened)("migrate", "check").code == 0
 
 
+def test_a_conversion_sends_what_its_dry_run_lists_and_nothing_else(
+    secops: Command, hardened: Database
+) -> None:
+    fill(hardened, 300)
+    on = secops.on(hardened)
+    dry = on("partition", "convert", "--dry-run", "--json").json()
+    assert len(dry["sql"]) == len(dry["items"]) >= 8
+    swap = next(each for each in dry["items"] if "in its place" in each["step"])
+    assert swap["locks"].startswith("public.security_events ACCESS EXCLUSIVE; ")
+    log = Log(hardened)
+    assert on("partition", "convert", "--yes").code == 0
+    changes = [each for each in log.changes() if recorded(each) is None]
+    assert len(changes) == len(dry["sql"])
+    for sent, planned in zip(changes, dry["sql"], strict=True):
+        assert planned in sent
+        # Around it stands what every short transaction begins and ends with, and the event that tells of it.
+        around = sent.replace(planned, "").replace(";", "\n")
+        assert all(
+            re.match(
+                r"(BEGIN|COMMIT|SET LOCAL|LOCK TABLE .* IN SHARE UPDATE EXCLUSIVE|INSERT INTO|$)",
+                line,
+            )
+            for line in around.splitlines()
+            if not line.startswith((" ", "("))
+        ), around
+
+
 def test_the_plan_as_json_says_the_same_with_sizes_and_times(
     secops: Command, database: Database
 ) -> None:

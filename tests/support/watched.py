@@ -158,7 +158,7 @@ def _mode(name: str) -> Mode:
 
 _ENTRY = re.compile(r"^\d{4}-\d\d-\d\d [^\n]*? \[(\d+)\] [A-Z]+:  ", re.MULTILINE)
 _LOOKING = re.compile(
-    r"\s*(?:SELECT|SET|SHOW|BEGIN|COMMIT|ROLLBACK|SAVEPOINT|RELEASE)\b(?!;)[^;]*\Z",
+    r"(?:\s*--[^\n]*\n)*\s*(?:SELECT|SET|SHOW|BEGIN|COMMIT|ROLLBACK|SAVEPOINT|RELEASE)\b(?!;)[^;]*\Z",
     re.DOTALL | re.IGNORECASE,
 )
 
