@@ -35,7 +35,7 @@ class Entry:
     section: str
 
 
-_START, _MIGRATE, _LOOK, _ACT, _UPKEEP = "Start", "Harden", "Look", "Act", "Upkeep"
+_START, _MIGRATE, _LOOK, _ACT, _UPKEEP, _RUN = "Start", "Harden", "Look", "Act", "Upkeep", "Run"
 
 COMMANDS: Final = (
     Entry("quickstart", "quickstart", "See it all work on a database that comes with it.", _START),
@@ -126,6 +126,7 @@ COMMANDS: Final = (
         _UPKEEP,
     ),
     Entry("import events", "import_events", "Load events from JSON Lines or CSV.", _UPKEEP),
+    Entry("serve", "serve", "Run the reference backend: login, refresh, logout, lockout.", _RUN),
     Entry("help", "help_topics", "Read about exit codes, settings, reports.", _START),
 )
 
