@@ -51,6 +51,8 @@ def _work(effect: Effect, sizes: Sizes) -> list[str]:
         found.append(f"reads {table}{rows} {_TIMES.get(effect.reads, f'{effect.reads} times')}")
     if effect.rewrites:
         found.append(f"rewrites {table}{rows}")
+    if effect.updates:
+        found.append(f"updates {table}{rows} in batches")
     return found
 
 
@@ -106,6 +108,7 @@ def _table(effect: Effect, size: Size | None) -> dict[str, object]:
         "reads": effect.reads,
         "indexes": effect.sorts,
         "rewrites": effect.rewrites,
+        "updates": effect.updates,
         "rows": None if size is None else size.rows,
         "bytes": None if size is None else size.bytes,
     }

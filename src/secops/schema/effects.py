@@ -60,6 +60,7 @@ class Effect:
         reads: How many times it reads all rows.
         sorts: How many indexes it builds of all rows.
         rewrites: Whether it writes all rows anew.
+        updates: Whether it updates rows, some at a time, and all of them in the end.
         beside: Another table; while that is empty, this one is not read.
         gone: Whether it drops the table.
         columns: The columns that it drops.
@@ -74,6 +75,7 @@ class Effect:
     beside: Table | None = None
     gone: bool = False
     columns: tuple[str, ...] = ()
+    updates: bool = False
 
     def with_(self, other: Effect) -> Effect:
         """Return what both together do to the table."""
@@ -87,6 +89,7 @@ class Effect:
             self.beside or other.beside,
             self.gone or other.gone,
             (*self.columns, *other.columns),
+            self.updates or other.updates,
         )
 
 
@@ -124,6 +127,11 @@ def reads(table: Table) -> Effect:
 def writes(table: Table) -> Effect:
     """INSERT, UPDATE, DELETE."""
     return Effect(table, Mode.ROW_EXCLUSIVE)
+
+
+def fills(table: Table) -> Effect:
+    """UPDATE of all rows in batches, each in its own transaction; then a look whether one is left."""
+    return Effect(table, Mode.ROW_EXCLUSIVE, reads=2, updates=True)
 
 
 def locks(table: Table) -> Effect:

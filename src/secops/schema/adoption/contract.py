@@ -174,7 +174,7 @@ class Contracting(Migration):
 
         return Step(
             title=f"Drop the clear tokens of {taken.name}",
-            do=together(parts, effects.locks(taken.table)),
+            do=together(parts, effects.drops_columns(taken.table, [usage.COLUMN])),
             lock=Lock.SHORT,
             probe=probe,
             busy=taken.identifier,

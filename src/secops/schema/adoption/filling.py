@@ -13,7 +13,7 @@ from secops.schema.adoption.earlier import AWARE, MEMORY, TOKENS, recall
 from secops.schema.adoption.following import guesses_success, syncs_revoked
 from secops.schema.adoption.memory import remembering
 from secops.schema.adoption.ways import FAILURES, STANDING_IN, Way, swapped
-from secops.schema.effects import Effect, Mode, Statement, together
+from secops.schema.effects import Statement, together
 from secops.schema.indexes import as_sql
 from secops.schema.steps import DONE, Finding, Lock, Loss, State, Step
 
@@ -71,8 +71,10 @@ def make_room(taken: Taken) -> Step:
             and not retyping.pending(conn, taken)
         ]
         mine = [plan for plan in added if plan.way is not Way.SWAP and plan.column.name in there]
-        undo = altering(
-            [sql.SQL("DROP COLUMN {}").format(sql.Identifier(plan.column.name)) for plan in mine]
+        ours = [plan.column.name for plan in mine]
+        undo = Statement(
+            altering([sql.SQL("DROP COLUMN {}").format(sql.Identifier(name)) for name in ours]),
+            effects.drops_columns(taken.table, ours),
         )
         losses = tuple(_lost(taken, plan) for plan in mine)
         if not lines:
@@ -240,7 +242,7 @@ def _filling(taken: Taken, there: dict[str, catalogue.Column]) -> Statement:
             memory=sql.Identifier(INTERNAL, MEMORY),
             label=sql.Literal(taken.label),
         ),
-        Effect(taken.table, Mode.ROW_EXCLUSIVE, reads=2),
+        effects.fills(taken.table),
         effects.writes((INTERNAL, MEMORY)),
     )
 

@@ -234,7 +234,8 @@ def _swapping(taken: Taken, waiting: list[Plan], there: dict[str, catalogue.Colu
         for plan in waiting
     ]
     parts = [lock, change, alter.format(taken.identifier, drops), *renames]
-    return together(parts, effects.locks(taken.table))
+    gone = effects.drops_columns(taken.table, [plan.column.name for plan in waiting])
+    return together(parts, gone)
 
 
 def _require(taken: Taken, column: str) -> list[Step]:
