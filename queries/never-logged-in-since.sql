@@ -5,8 +5,8 @@
 --   nobody notices; disable what is not needed. Accounts that are disabled already are left out.
 --
 --   Only recorded logins count: where events are newer than the accounts, or older ones have been
---   pruned, "never" means "not on record". It asks of each account for its latest login, so it takes
---   as long as there are accounts, however many events there are.
+--   pruned, "never" means "not on record". It asks of each account for its latest login: some seconds
+--   where there are hundreds of thousands of accounts, however many events there are.
 -- params:
 --   since: {type: duration, default: 90d, min: 1h, max: 7300d, help: How long without a login.}
 -- columns:
@@ -23,43 +23,35 @@
 -- ---
 -- OFFSET 0 has the database ask account by account, by the index on user and time: it would else read all
 -- logins of the window, most of the table, to find the few accounts that have none.
-WITH idle AS (
-    SELECT u.:"users_id" AS id, u.:"users_email"::text AS email, u.:"users_name"::text AS name
+WITH known AS (
+    SELECT u.:"users_id" AS id, u.:"users_email"::text AS email, u.:"users_name"::text AS name,
+           (SELECT e.created_at FROM security_events e
+            WHERE e.user_id = u.:"users_id" AND e.event_type = 'login_success'
+              AND e.created_at <= :as_of
+            ORDER BY e.created_at DESC LIMIT 1) AS last_login
     FROM :"users_schema".:"users_table" u
     WHERE u.:"users_active" IS NOT FALSE
-      AND NOT EXISTS (
-          SELECT FROM security_events e
-          WHERE e.user_id = u.:"users_id"
-            AND e.event_type = 'login_success'
-            AND e.created_at > :as_of - :since
-            AND e.created_at <= :as_of
-          OFFSET 0)
-      -- Imported events may know the account by its e-mail address only.
-      AND NOT EXISTS (
-          SELECT FROM security_events e
-          WHERE e.user_id IS NULL
-            AND lower(e.email) = lower(u.:"users_email"::text)
-            AND e.event_type = 'login_success'
-            AND e.created_at > :as_of - :since
-            AND e.created_at <= :as_of
-          OFFSET 0)
+    OFFSET 0
+), idle AS (
+    SELECT k.id, k.email, k.name,
+           -- Imported events may know the account by its e-mail address only.
+           greatest(k.last_login,
+                    (SELECT e.created_at FROM security_events e
+                     WHERE e.user_id IS NULL AND lower(e.email) = lower(k.email)
+                       AND e.event_type = 'login_success' AND e.created_at <= :as_of
+                     ORDER BY e.created_at DESC LIMIT 1)) AS last_login
+    FROM known k
+    WHERE k.last_login IS NULL OR k.last_login <= :as_of - :since
+    OFFSET 0
 )
 SELECT i.email,
        i.name,
-       greatest(
-           (SELECT e.created_at FROM security_events e
-            WHERE e.user_id = i.id AND e.event_type = 'login_success'
-              AND e.created_at <= :as_of - :since
-            ORDER BY e.created_at DESC LIMIT 1),
-           (SELECT e.created_at FROM security_events e
-            WHERE e.user_id IS NULL AND lower(e.email) = lower(i.email)
-              AND e.event_type = 'login_success'
-              AND e.created_at <= :as_of - :since
-            ORDER BY e.created_at DESC LIMIT 1)) AS last_login,
+       i.last_login,
        (SELECT count(*) FROM refresh_tokens t
         WHERE t.user_id = i.id AND t.revoked IS NOT TRUE AND t.used IS NOT TRUE
           AND t.expires_at > now()) AS live_sessions,
        i.id AS user_id
 FROM idle i
-ORDER BY last_login NULLS FIRST, i.email
+WHERE i.last_login IS NULL OR i.last_login <= :as_of - :since
+ORDER BY i.last_login NULLS FIRST, i.email
 LIMIT :limit;

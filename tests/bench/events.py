@@ -43,6 +43,18 @@ CROSS JOIN LATERAL (
 """
 
 
+PEOPLE = """
+INSERT INTO users (id, email, password_hash)
+SELECT md5('user' || n)::uuid, 'person' || n || '@example.com', '' FROM generate_series(0, 199999) AS n
+"""
+
+
+def people(conn: Connection) -> None:
+    """Write the accounts that the events are about."""
+    conn.execute(PEOPLE)
+    conn.execute("VACUUM (ANALYZE) users")
+
+
 def fill(conn: Connection, total: int) -> None:
     """Write ``total`` events, then let the server look at them as it would in time."""
     for first in range(1, total + 1, CHUNK):
