@@ -73,6 +73,9 @@ Type=oneshot
 EnvironmentFile={ENVIRONMENT}
 ExecStart="{quoted}" {WORDS}
 DynamicUser=yes
+# The one place it may write to; archive.dir can be /var/lib/secops/archive.
+StateDirectory=secops
+StateDirectoryMode=0700
 NoNewPrivileges=yes
 PrivateTmp=yes
 ProtectSystem=strict

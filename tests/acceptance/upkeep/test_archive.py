@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import signal
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from support import archives
 from support.databases import Command, Database
+from support.forked import Forked
 from support.servers import majors
+from support.stories import settled
 
 ONE = pytest.mark.parametrize("server", [max(majors())], indirect=True)
 
@@ -180,6 +185,28 @@ def test_beside_a_damaged_archive_nothing_is_deleted(
     copy.server.drop(copy.name)
     assert archives.live(hardened) == before
     assert run(*PRUNE).code == 0
+
+
+@ONE
+def test_while_events_are_in_both_places_each_is_counted_once(
+    secops: Command, hardened: Database
+) -> None:
+    archives.fill(hardened, 120)
+    run = secops.on(hardened, **ENV)
+    assert isinstance(run, Forked)
+    words = ("failed-logins", "--since", "400d", "--min-attempts", "1", "--json")
+    before = run("report", *words).json()
+
+    def die(_: int, __: Any, text: str) -> None:
+        if " ".join(text.split()).startswith("DELETE FROM"):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    assert run(*PRUNE, hook=die).code == 137
+    settled(hardened)
+    assert "are still being deleted" in run("archive", "verify", "archive").err
+    assert run("report", *words, "--archive", "archive").json() == before
+    assert run(*PRUNE).code == 0
+    assert run("report", *words, "--archive", "archive").json() == before
 
 
 @ONE

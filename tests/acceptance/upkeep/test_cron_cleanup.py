@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import socket
 import threading
@@ -11,7 +12,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import pytest
+
+from support import archives
 from support.databases import Command, Database
+from support.servers import majors
 
 TOKENS = """
     INSERT INTO refresh_tokens (user_id, token_hash, expires_at)
@@ -229,3 +234,29 @@ def test_killed_in_the_middle_the_next_run_finishes_it_and_one_runs_at_a_time(
         " WHERE event_type = 'tokens_pruned'"
     )
     assert told == 20_000
+
+
+@pytest.mark.parametrize("server", [max(majors())], indirect=True)
+def test_months_and_the_archive_are_part_of_the_one_line(
+    secops: Command, hardened: Database
+) -> None:
+    run = secops.on(
+        hardened, SECOPS_RETENTION_INFORMATION="30d", SECOPS_RETENTION_SECURITY="60d",
+        SECOPS_RETENTION_OPERATOR="70d", SECOPS_ARCHIVE_DIR="archive",
+    )  # fmt: skip
+    archives.partition(hardened, run)
+    archives.fill(hardened, 300)
+    before = archives.live(hardened)
+    would = run("cron", "cleanup", "--dry-run")
+    found = re.search(r"(\d+) events deleted with (\d) partitions", would.out)
+    assert found is not None
+    assert not (run.home / "archive").exists()
+    did = run("cron", "cleanup", "--quiet")
+    assert (did.code, did.err) == (0, "")
+    assert f"{found[0]}, {found[1]} archived" in did.out
+    assert did.out.count("\n") == 1
+    kept = archives.archived(hardened, run.home / "archive")
+    assert sorted(kept + archives.live(hardened)) == sorted(before)
+    assert len(kept) == int(found[1])
+    again = run("cron", "cleanup")
+    assert (again.code, again.out, again.err) == (0, "", "")

@@ -53,7 +53,7 @@ def test_systemd_takes_its_units(secops: Command, tmp_path: Path) -> None:
     assert "cron cleanup --quiet" in units["secops-cleanup.service"]
     for name, text in units.items():
         for line in text.splitlines():
-            assert re.fullmatch(r"|\[[A-Z]\w+\]|[A-Z]\w+=\S.*", line), (name, line)
+            assert re.fullmatch(r"|#.*|\[[A-Z]\w+\]|[A-Z]\w+=\S.*", line), (name, line)
     if not shutil.which("systemd-analyze"):
         return
     # Verified beside a program that is there, for systemd looks; a wrong word must be noticed.
