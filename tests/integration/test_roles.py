@@ -289,6 +289,28 @@ def test_the_operator_can_prune_and_import(stage: Stage) -> None:
     assert stage.database.value(found) == 1
 
 
+def test_the_operator_can_roll_out_and_back_and_the_reader_can_look(stage: Stage) -> None:
+    home = stage.secops.home
+    (home / "profiles" / "rollouts").mkdir(parents=True)
+    (home / "profiles" / "rollouts" / "steps.yaml").write_text(
+        "about: One step.\nstages:\n  - {id: first, set: {JWT_EXPIRATION: 1h}, soak: {min: 1h}}\n"
+    )
+    (home / ".env").write_text("JWT_EXPIRATION=30d\n")
+    (home / "secops.yaml").write_text("targets:\n  prod: {kind: dotenv, path: .env}\n")
+    done = stage.run("opal", "rollout", "--stage", "first", "--yes", "--reason", "drill")
+    assert done.code == 0, done.err
+    assert stage.run("opal", "rollout", "tick").code == 0
+    for words in (["rollout", "status"], ["rollout", "history"], ["drift"]):
+        looked = stage.run("rhea", *words)
+        assert looked.code == 0, looked.err
+    refused = stage.run("rhea", "rollout", "tick")
+    assert refused.code == 1
+    assert "may not do this" in refused.err
+    back = stage.run("opal", "rollback", "--now")
+    assert back.code == 0, back.err
+    assert "JWT_EXPIRATION=30d" in (home / ".env").read_text()
+
+
 def test_the_operator_can_touch_nothing_but_locks_and_sessions(stage: Stage) -> None:
     before = stage.contents()
     allowed = {

@@ -34,7 +34,7 @@ stages:
   - {id: second, set: {JWT_EXPIRATION: 30m, MAX_LOGIN_ATTEMPTS: 5}}
   - {id: third, set: {JWT_EXPIRATION: 15m}, soak: {min: 1h}, gates: [probe]}
 gates:
-  probe: {kind: http, url: "http://127.0.0.1:9/healthz", every: 1s}
+  probe: {kind: http, url: "http://127.0.0.1:9/healthz"}
 """
 
 

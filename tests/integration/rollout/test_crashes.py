@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,30 +32,41 @@ def stage(request: pytest.FixtureRequest, hardened: Database, tmp_path: Path) ->
             yield found
 
 
-def campaign(stage: Stage, phase: str, take: float) -> int:
-    """Run every combination, or a share of them; return how many."""
+def campaign(stage: Stage, phase: str, take: float, combinations: float = 1.0) -> int:
+    """Make runs, and hold each to its right end.
+
+    Args:
+        stage: Where.
+        phase: Whether the rollout meets trouble, or the rollback.
+        take: The share of the places to die at each of which one run dies.
+        combinations: The share of the combinations of lost replies and foreign edits.
+
+    Returns:
+        How many runs it were.
+    """
     kind = stage.world.kind
     chosen = random.Random(f"{kind} {phase}")
+    every = [(reply, *meddling) for reply in REPLIES for meddling in MEDDLING]
     done = 0
-    for reply in REPLIES:
-        for when, name in MEDDLING:
-            places = run(stage, Case(kind, phase, 0, reply, when, name))
-            done += 1
-            for die_at in range(1, places + 1):
-                if chosen.random() < take:
-                    run(stage, Case(kind, phase, die_at, reply, when, name))
-                    done += 1
+    for reply, when, name in chosen.sample(every, round(len(every) * combinations)):
+        places = run(stage, Case(kind, phase, 0, reply, when, name))
+        done += 1
+        for die_at in range(1, places + 1):
+            if chosen.random() < take:
+                run(stage, Case(kind, phase, die_at, reply, when, name))
+                done += 1
     return done
 
 
 @pytest.mark.parametrize("phase", ["forward", "back"])
 def test_some_crashes_anywhere_leave_the_right_state(stage: Stage, phase: str) -> None:
-    assert campaign(stage, phase, take=0.02) >= len(REPLIES) * len(MEDDLING)
+    assert campaign(stage, phase, take=0.03, combinations=0.3) >= 7
 
 
 @pytest.mark.chaos
 @pytest.mark.parametrize("phase", ["forward", "back"])
 def test_every_crash_everywhere_leaves_the_right_state(stage: Stage, phase: str) -> None:
-    done = campaign(stage, phase, take=1.0)
-    print(f"{stage.world.kind} {phase}: {done:,} runs, 0 wrong")
-    assert done >= 700
+    share = float(os.environ.get("CHAOS_SHARE", "1"))
+    done = campaign(stage, phase, take=share)
+    print(f"{stage.world.kind} {phase}: {done:,} runs, 0 wrong", flush=True)
+    assert done >= 700 * share

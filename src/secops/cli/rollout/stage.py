@@ -101,8 +101,12 @@ def find(run: Run, rollout: str | None, stage: str) -> tuple[Rollout, Stage]:
 def make(run: Run, desk: Desk, rollout: Rollout, stage: Stage) -> Plan:
     """Read what is live, and say what the stage would change."""
     from secops.rollout import plan as planning
+    from secops.rollout.gates.gate import build
     from secops.rollout.rollouts import load_rollouts
 
+    gates = rollout.gates_of(stage)
+    for gate in gates:
+        build(gate, run.settings)  # what is wrong with one is said now, not when it is first asked
     snapshot = desk.target.read()
     standings = desk.books.standings()
     registry = load_rollouts(run.settings).profiles.registry
@@ -116,7 +120,7 @@ def make(run: Run, desk: Desk, rollout: Rollout, stage: Stage) -> Plan:
         environ=run.settings.environ,
         # A stage that asks for neither a soak nor gates is not watched at all.
         minimum=stage.soak.minimum if stage.soak.minimum or stage.gates else None,
-        gates=rollout.gates_of(stage),
+        gates=gates,
     )
     for sentence in made.warnings:
         run.output.warn(sentence)
