@@ -82,14 +82,14 @@ class Crowd:
     def _visit(self, link: http.client.HTTPConnection, number: int) -> None:
         """Log in, and perhaps refresh; whom the app keeps out tries a few more times, as people do."""
         place = number % len(self.emails)
-        email, ip = self.emails[place], f"2001:db8:d0::{place:x}"
-        # Each round through all, others mistype.
-        mistypes = (number + number // len(self.emails)) % _MISTYPED == 0
+        email, ip = self.emails[place], f"2001:db8:{0xD000 + place:x}::1"
+        turn = number + number // len(self.emails)  # each round through all, it is others
+        mistypes = turn % _MISTYPED == 0
         for attempt in range(_TRIES):
             password = "correct hrose" if mistypes and attempt == 0 else PASSWORD
             status, page = _ask(link, "/auth/login", ip, email=email, password=password)
             if status == _OK:
-                if number % _STAYS == 0:
+                if turn % _STAYS == 0:
                     _ask(link, "/auth/refresh", ip, refresh_token=page["refresh_token"])
                 return
             with self._lock:
