@@ -227,6 +227,7 @@ class EventPruner:
                 self.observer,
                 budget=self.settings.span("lock_budget"),
                 deadline=deadline,
+                proceed=lambda: self._proceed(deadline),
             )
         for each in dropped:
             self.progress.advance(each.rows)
@@ -234,6 +235,12 @@ class EventPruner:
         done.notes += notes
         if deadline is not None and time.monotonic() >= deadline:
             done.complete = False
+
+    def _proceed(self, deadline: float | None) -> bool:
+        self.alive()
+        return self.throttle.hold(
+            self.conn, deadline=deadline, alive=self.alive, progress=self.progress
+        )
 
     def candidates(self) -> Candidates:
         """Return which partitions could go as a whole."""

@@ -251,6 +251,7 @@ class Whole(Partitioned):
         *,
         budget: timedelta,
         deadline: float | None = None,
+        proceed: Callable[[], bool] = lambda: True,
     ) -> tuple[list[Dropped], list[str]]:
         """End what a run that died has begun, then detach and drop what is past its retention.
 
@@ -260,6 +261,7 @@ class Whole(Partitioned):
             observer: Is told what runs and what is waited for.
             budget: How long to wait for locks, in all.
             deadline: By ``time.monotonic``, when to stop; the next run goes on.
+            proceed: Waits as long as there is a reason to; says whether to go on.
 
         Returns:
             What was dropped, and notes on what was not.
@@ -278,7 +280,7 @@ class Whole(Partitioned):
                 elif found := self._end(runner, operation, each, purpose, notes):
                     dropped.append(found)
             for one in self.candidates(purpose.past).partitions if purpose is not None else ():
-                if deadline is not None and time.monotonic() >= deadline:
+                if not proceed() or (deadline is not None and time.monotonic() >= deadline):
                     notes.append("Time is up; the next run drops the other partitions.")
                     break
                 gone = self._let_go(runner, one, deadline)

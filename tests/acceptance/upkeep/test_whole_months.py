@@ -230,3 +230,30 @@ def test_where_a_month_cannot_be_dropped_its_rows_are_deleted_and_that_is_said(
         in done.err
     )
     assert oldest in partitions(old)
+
+
+@ONE
+def test_when_time_is_up_or_it_is_paused_no_month_goes_and_the_next_run_goes_on(
+    secops: Command, old: Database
+) -> None:
+    run = secops.on(old, **ENV)
+    there = partitions(old)
+    (run.home / "pause").touch()
+    paused = run(*PRUNE, "--pause-file", "pause", "--max-duration", "1s")
+    assert (paused.code, paused.json()["complete"]) == (0, False)
+    assert "pause is there" in paused.err
+    assert partitions(old) == there
+    with old.connect() as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM security_events")
+        begun = time.monotonic()
+        late = run(*PRUNE, "--max-duration", "2s")
+        assert time.monotonic() - begun < 30
+        assert (late.code, late.json()["complete"]) == (0, False)
+        assert f"{month(old, 5)} is not detached yet; the next run finishes that." in late.err
+        reader.execute("ROLLBACK")
+    assert old.value("SELECT count(*)::int FROM pg_inherits WHERE inhdetachpending") == 1
+    assert run(*PRUNE).json()["complete"] is True
+    assert month(old, 5) not in partitions(old)
+    assert loose_ends(old) == []
+    assert sum(rows for _, rows in old.execute(TOLD)) == 300 - len(archives.live(old))
