@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from secops.doctor.check import Need, Patient, Result, check, fail, ok, skipped, warn
-from secops.schema.partitions.findings import findings
+from secops.schema.partitions.findings import Finding, findings
 from secops.schema.partitions.picture import look
+from secops.schema.partitions.retire import marked
 
 
 @check("partitions", "Partitions of security_events", needs=Need.USERS)
@@ -14,6 +15,14 @@ def ahead(patient: Patient) -> Result:
     if there.kind is None:
         return skipped("security_events is not there yet")
     found = list(findings(there))
+    found += [
+        Finding(
+            f"{each.name} was detached to be dropped, and the run that did so has not ended",
+            "secops cron cleanup   # drops it, or attaches it again",
+        )
+        for each in marked(patient.conn)
+        if not each.attached
+    ]
     if found:
         tell = fail if any(each.urgent for each in found) else warn
         mends = dict.fromkeys(each.mend for each in found)

@@ -202,6 +202,7 @@ def test_where_nothing_says_any_more_how_long_events_stay_it_comes_back(
     assert isinstance(run, Forked)
     assert run(*PRUNE, hook=no_time_for("DROP TABLE")).code == 137
     settled(old)
+    assert f"{month(old, 5)} was detached to be dropped" in secops.on(old)("doctor").out
     done = secops.on(old)("cron", "cleanup")
     assert done.code == 0, done.err
     assert "attached" in done.out
