@@ -20,23 +20,20 @@ from psycopg import errors as pg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from secops.accounts import events
-from secops.accounts.operations import Operation, storable
 from secops.database.connection import transaction
 from secops.database.layout import INTERNAL
 from secops.errors import Busy, OutcomeUnknown
 from secops.rollout.entries import Entry, Standing, first, read, standings
-from secops.rollout.moves import Kind, Move
+from secops.rollout.moves import Move
 from secops.rollout.owners import Hold, Owner, owner_of
+from secops.rollout.recording import JOURNAL, ROLLOUTS, Recording
 from secops.rollout.states import State
-from secops.rollout.telling import busy, sentence
+from secops.rollout.telling import busy
 
 if TYPE_CHECKING:
     from secops.database.connection import Connection
     from secops.database.layout import Layout
 
-_ROLLOUTS: Final = sql.Identifier(INTERNAL, "rollouts")
-_JOURNAL: Final = sql.Identifier(INTERNAL, "rollout_journal")
 _READINGS: Final = sql.Identifier(INTERNAL, "rollout_readings")
 _STATEMENT_TIMEOUT: Final = timedelta(seconds=10)
 _TRIES: Final = 4
@@ -75,8 +72,8 @@ class Journal:
         self, conn: Connection, layout: Layout, fingerprint: str, lock_timeout: timedelta
     ) -> None:
         self.conn = conn
-        self._layout = layout
         self._fingerprint = fingerprint
+        self._rows = Recording(conn, layout, fingerprint)
         self._lock_timeout = lock_timeout
 
     def now(self) -> datetime:
@@ -89,7 +86,7 @@ class Journal:
             sql.SQL(
                 """SELECT j.entry FROM {} j JOIN {} r ON r.id = j.move
                    WHERE r.fingerprint = %s ORDER BY j.recorded_at, j.move, j.number"""
-            ).format(_JOURNAL, _ROLLOUTS),
+            ).format(JOURNAL, ROLLOUTS),
             (self._fingerprint,),
         ).fetchall()
         return [read(str(row[0])) for row in rows]
@@ -104,7 +101,7 @@ class Journal:
             sql.SQL(
                 """SELECT owner, owner_since, heartbeat_at, clock_timestamp(), epoch
                    FROM {} WHERE id = %s"""
-            ).format(_ROLLOUTS),
+            ).format(ROLLOUTS),
             (move,),
         ).fetchone()
         assert row is not None
@@ -134,8 +131,8 @@ class Journal:
                     move.command,
                 )  # fmt: skip
             standing = first(move, {}, at=at, previous=self._newest())
-            self._insert(standing, owner, holds=True)
-            self._say(standing, move.command)
+            self._rows.insert(standing, owner, holds=True)
+            self._rows.say(standing, move.command)
             return standing
 
         try:
@@ -185,7 +182,7 @@ class Journal:
                     """UPDATE {} SET epoch = epoch + 1, owner = %s, owner_since = now(),
                               heartbeat_at = now()
                        WHERE id = %s AND epoch = %s RETURNING epoch"""
-                ).format(_ROLLOUTS),
+                ).format(ROLLOUTS),
                 (owner.as_text(), move, epoch),
             ).fetchone()
         )
@@ -204,7 +201,7 @@ class Journal:
                 self.conn.execute(
                     sql.SQL(
                         "UPDATE {} SET heartbeat_at = now() WHERE id = %s AND epoch = %s"
-                    ).format(_ROLLOUTS),
+                    ).format(ROLLOUTS),
                     (move, epoch),
                 ).rowcount
             )
@@ -218,7 +215,7 @@ class Journal:
             lambda: self.conn.execute(
                 sql.SQL(
                     "UPDATE {} SET owner = NULL, owner_since = NULL WHERE id = %s AND epoch = %s"
-                ).format(_ROLLOUTS),
+                ).format(ROLLOUTS),
                 (move, epoch),
             )
         )
@@ -226,7 +223,7 @@ class Journal:
     def gates(self, move: UUID) -> dict[str, dict[str, Any]]:
         """Return what each gate of a move left for its next reading."""
         row = self.conn.execute(
-            sql.SQL("SELECT gates FROM {} WHERE id = %s").format(_ROLLOUTS), (move,)
+            sql.SQL("SELECT gates FROM {} WHERE id = %s").format(ROLLOUTS), (move,)
         ).fetchone()
         found: dict[str, dict[str, Any]] = row[0] if row else {}  # type: ignore[assignment]  # jsonb
         return found
@@ -256,7 +253,7 @@ class Journal:
                 sql.SQL(
                     """UPDATE {} SET gates = gates || %s, heartbeat_at = now()
                        WHERE id = %s AND epoch = %s"""
-                ).format(_ROLLOUTS),
+                ).format(ROLLOUTS),
                 (Jsonb({name: dict(state) for name, _, _, state in given}), move, epoch),
             ).rowcount
             if not done:
@@ -293,18 +290,18 @@ class Journal:
         def work() -> None:
             standing = standings([*known, *entries])[0]
             if not known:
-                self._insert(standing, None, holds=False)
+                self._rows.insert(standing, None, holds=False)
             for entry in entries[0 if known else 1 :]:
-                self._write(entry)
+                self._rows.write(entry)
             for entry in entries:
                 until = [each for each in standing.entries if each.number <= entry.number]
-                self._say(standings(until)[0], "rollback", replayed=True)
+                self._rows.say(standings(until)[0], "rollback", replayed=True)
             self.conn.execute(
                 sql.SQL(
                     """UPDATE {} SET state = %s, number = %s, epoch = %s, updated_at = now(),
                               expires_at = %s, over_at = CASE WHEN %s THEN now() END
                        WHERE id = %s"""
-                ).format(_ROLLOUTS),
+                ).format(ROLLOUTS),
                 (
                     standing.state.value, standing.last.number, standing.last.epoch,
                     standing.moment("expires_at"), standing.over, standing.move.id,
@@ -316,7 +313,7 @@ class Journal:
                 sql.SQL(
                     """UPDATE {r} SET holds = CASE WHEN %s THEN NULL ELSE fingerprint END
                        WHERE id = %s AND (%s OR NOT EXISTS (SELECT FROM {r} o WHERE o.holds = %s))"""
-                ).format(r=_ROLLOUTS),
+                ).format(r=ROLLOUTS),
                 (standing.over, standing.move.id, standing.over, self._fingerprint),
             )
 
@@ -342,116 +339,19 @@ class Journal:
             time.sleep(random.uniform(0.02, 0.2))  # noqa: S311  jitter, not a secret
         raise AssertionError(_TRIES)
 
+    def _append(self, standing: Standing, epoch: int | None, command: str) -> None:
+        if not self._rows.append(standing, epoch, command):
+            raise self._fenced(standing.move.id)
+
     def _newest(self) -> str:
         row = self.conn.execute(
             sql.SQL(
                 """SELECT j.hash FROM {} j JOIN {} r ON r.id = j.move WHERE r.fingerprint = %s
                    ORDER BY j.recorded_at DESC, j.number DESC LIMIT 1"""
-            ).format(_JOURNAL, _ROLLOUTS),
+            ).format(JOURNAL, ROLLOUTS),
             (self._fingerprint,),
         ).fetchone()
         return "" if row is None else str(row[0])
-
-    def _insert(self, standing: Standing, owner: Owner | None, *, holds: bool) -> None:
-        move = standing.move
-        self.conn.execute(
-            sql.SQL(
-                """INSERT INTO {} (id, target, fingerprint, kind, rollout, stage, state, holds, owner,
-                                   owner_since, heartbeat_at, started_at)
-                   VALUES (%(id)s, %(target)s, %(fingerprint)s, %(kind)s, %(rollout)s, %(stage)s,
-                           %(state)s, %(holds)s, %(owner)s, now(), now(), %(at)s)"""
-            ).format(_ROLLOUTS),
-            {
-                "id": move.id,
-                "target": storable(move.target),
-                "fingerprint": self._fingerprint,
-                "kind": move.kind.value,
-                "rollout": storable(move.rollout),
-                "stage": storable(move.stage),
-                "state": State.INTENT.value,
-                "holds": self._fingerprint if holds else None,
-                "owner": owner.as_text() if owner else None,
-                "at": standing.began,
-            },
-        )
-        self._write(standing.entries[0])
-        _operation(standing, move.command).start(
-            self.conn,
-            self._layout,
-            matched=len(move.keys),
-            detail={"target": move.target, "rollout": move.rollout, "stage": move.stage},
-        )
-
-    def _write(self, entry: Entry) -> None:
-        self.conn.execute(
-            sql.SQL(
-                "INSERT INTO {} (place, move, number, state, at, entry, hash)"
-                " VALUES (%s, %s, %s, %s, %s, %s, %s)"
-            ).format(_JOURNAL),
-            (
-                entry.place, entry.move, entry.number, entry.state.value, entry.at,
-                entry.as_text(), entry.hash,
-            ),
-        )  # fmt: skip
-
-    def _append(self, standing: Standing, epoch: int | None, command: str) -> None:
-        """Write the newest entry, its event, and what the move now is; ``epoch`` fences."""
-        entry = standing.last
-        done = self.conn.execute(
-            sql.SQL(
-                """UPDATE {} SET state = %(state)s, number = %(number)s, updated_at = now(),
-                          heartbeat_at = now(), expires_at = %(expires)s,
-                          over_at = CASE WHEN %(over)s THEN coalesce(over_at, now()) END,
-                          holds = CASE WHEN %(over)s THEN NULL ELSE holds END,
-                          owner = CASE WHEN %(over)s THEN NULL ELSE owner END,
-                          epoch = CASE WHEN %(over)s THEN epoch + 1 ELSE epoch END
-                   WHERE id = %(id)s AND number = %(number)s - 1
-                     AND (%(epoch)s::integer IS NULL OR epoch = %(epoch)s)"""
-            ).format(_ROLLOUTS),
-            {
-                "state": entry.state.value,
-                "number": entry.number,
-                "expires": standing.moment("expires_at"),
-                "over": standing.over,
-                "id": entry.move,
-                "epoch": epoch,
-            },
-        ).rowcount
-        if not done:
-            raise self._fenced(entry.move)
-        self._write(entry)
-        self._say(standing, command)
-        if standing.over:
-            _operation(standing, command).finish(
-                self.conn,
-                self._layout,
-                changed=len(standing.move.keys) if standing.applied else 0,
-                detail={"state": entry.state.value},
-            )
-
-    def _say(self, standing: Standing, command: str, *, replayed: bool = False) -> None:
-        move, entry = standing.move, standing.last
-        word = "rollback" if move.kind is Kind.ROLLBACK else "rollout"
-        events.record(
-            self.conn,
-            self._layout,
-            _operation(standing, command),
-            event_type=f"{word}_{entry.state.value}",
-            user_id=None,
-            email=None,
-            message=sentence(standing),
-            extra={
-                "target": storable(move.target),
-                "rollout": storable(move.rollout),
-                "stage": storable(move.stage),
-                "entry": entry.place,
-                "variables": {
-                    storable(name): [_storable(key.before), _storable(key.after)]
-                    for name, key in move.keys.items()
-                },
-                **({"recorded_at": entry.at.isoformat()} if replayed else {}),
-            },
-        )
 
     def _held(self) -> Busy:
         """Say who holds the target."""
@@ -459,7 +359,7 @@ class Journal:
             sql.SQL(
                 """SELECT owner, owner_since, heartbeat_at, clock_timestamp(), epoch, id
                    FROM {} WHERE holds = %s"""
-            ).format(_ROLLOUTS),
+            ).format(ROLLOUTS),
             (self._fingerprint,),
         ).fetchone()
         if row is None:
@@ -474,22 +374,6 @@ class Journal:
     def _busy(self, move: UUID, hold: Hold) -> Busy:
         standing = next(each for each in self.standings() if each.move.id == move)
         return busy(standing, hold)
-
-
-def _operation(standing: Standing, command: str) -> Operation:
-    move, entry = standing.move, standing.last
-    return Operation(
-        id=move.id,
-        actor=storable(entry.actor),
-        host=storable(entry.host),
-        reason=storable(move.reason),
-        ticket=storable(move.ticket),
-        command=storable(command),
-    )
-
-
-def _storable(value: str | None) -> str | None:
-    return None if value is None else storable(value)
 
 
 def _hold(row: tuple[object, ...]) -> Hold:

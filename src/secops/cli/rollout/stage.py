@@ -132,7 +132,7 @@ def _cut_off(desk: Desk, rollout: Rollout, stage: Stage) -> bool:
     active = desk.books.active()
     if active is None or (active.move.rollout, active.move.stage) != (rollout.name, stage.id):
         return False
-    unfinished = {"intent", "unknown", "applied", "live", "failed"}
+    unfinished = {"intent", "unknown", "applied", "deploying", "live", "failed"}
     return active.state.value in unfinished and not desk.books.hold(active).alive
 
 
