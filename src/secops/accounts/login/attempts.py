@@ -281,20 +281,21 @@ class Attempts:
         theirs: tuple[int, timedelta | None, bool] | None,
     ) -> Seen:
         """Lock and read the count of an identifier."""
-        conn.execute(
-            "INSERT INTO secops.login_attempts (identifier) VALUES (%s) ON CONFLICT DO NOTHING",
-            (key,),
-        )
-        row = conn.execute(
-            """SELECT failed, open, began_at + %(window)s <= clock_timestamp(),
-                      taken_at + %(lost)s <= clock_timestamp(),
-                      CASE WHEN locked_until > clock_timestamp()
-                           THEN locked_until - clock_timestamp() END,
-                      coalesce(locked_until <= clock_timestamp(), false)
-               FROM secops.login_attempts WHERE identifier = %(key)s FOR UPDATE""",
-            {"key": key, "window": self.rules.window, "lost": _LOST},
-        ).fetchone()
-        assert row is not None
+        row = None
+        while row is None:  # upkeep may delete an old one between the two statements
+            conn.execute(
+                "INSERT INTO secops.login_attempts (identifier) VALUES (%s) ON CONFLICT DO NOTHING",
+                (key,),
+            )
+            row = conn.execute(
+                """SELECT failed, open, began_at + %(window)s <= clock_timestamp(),
+                          taken_at + %(lost)s <= clock_timestamp(),
+                          CASE WHEN locked_until > clock_timestamp()
+                               THEN locked_until - clock_timestamp() END,
+                          coalesce(locked_until <= clock_timestamp(), false)
+                   FROM secops.login_attempts WHERE identifier = %(key)s FOR UPDATE""",
+                {"key": key, "window": self.rules.window, "lost": _LOST},
+            ).fetchone()
         failed, being_verified, over, lost, locked_for, lock_over = row
         if theirs is not None:
             failed, locked_for, lock_over = theirs

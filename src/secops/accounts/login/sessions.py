@@ -20,17 +20,15 @@ from uuid import UUID, uuid4
 from psycopg import sql
 
 from secops.accounts.agents import describe
-from secops.accounts.criteria import FAMILY, LIVE
 from secops.accounts.login import tokens
 from secops.accounts.login.happenings import Origin, record
 from secops.accounts.login.rules import EventRules, Previous, Scope, SessionRules
+from secops.accounts.login.token_rows import Person, Token, TokenRows
 from secops.accounts.operations import storable
 from secops.accounts.vocabulary import Happening
 from secops.database.connection import transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from secops.database.connection import Connection
     from secops.database.layout import Layout
 
@@ -106,32 +104,6 @@ class Refreshed:
 
 
 @dataclass(frozen=True, slots=True)
-class _Person:
-    id: object
-    email: str | None
-    active: bool
-    locked_for: timedelta | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Token:
-    id: UUID
-    family: UUID
-    used: bool
-    revoked: bool
-    reason: str | None
-    expired: bool
-    family_ended: bool
-    used_for: timedelta | None
-    sealed: bytes | None
-    agent: str | None
-    ip: str | None
-    epoch: int
-    operator_locked_for: timedelta | None
-    expires_in: timedelta
-
-
-@dataclass(frozen=True, slots=True)
 class Sessions:
     """The service.
 
@@ -144,6 +116,11 @@ class Sessions:
     layout: Layout
     rules: SessionRules
     events: EventRules
+
+    @property
+    def rows(self) -> TokenRows:
+        """The rows that sessions are made of."""
+        return TokenRows(self.layout)
 
     def issue(self, conn: Connection, user_id: object, origin: Origin) -> Grant:
         """Begin a session, in the caller's transaction, which holds the user's row.
@@ -181,7 +158,7 @@ class Sessions:
         ).fetchone()
         assert row is not None
         if self.rules.most is not None:
-            self._end_oldest(conn, user_id, self.rules.most)
+            self.rows.end_oldest(conn, user_id, self.rules.most)
         return Grant(child, user_id, number, cast("int", row[1]), cast("timedelta", row[0]))
 
     def refresh(self, conn: Connection, presented: str, origin: Origin) -> Refreshed:
@@ -198,8 +175,8 @@ class Sessions:
         if not 0 < len(presented) <= tokens.LONGEST:
             return self._unknown(conn, origin, presented)
         with transaction(conn, lock_timeout=WAIT):
-            person = self._hold(conn, presented)
-            token = self._token(conn, presented) if person is not None else None
+            person = self.rows.hold(conn, presented)
+            token = self.rows.token(conn, presented) if person is not None else None
             if person is not None and token is not None:
                 return self._decide(conn, person, token, presented, origin)
         return self._unknown(conn, origin, presented)
@@ -213,11 +190,11 @@ class Sessions:
         if not 0 < len(presented) <= tokens.LONGEST:
             return None
         with transaction(conn, lock_timeout=WAIT):
-            person = self._hold(conn, presented)
-            token = self._token(conn, presented) if person is not None else None
+            person = self.rows.hold(conn, presented)
+            token = self.rows.token(conn, presented) if person is not None else None
             if person is None or token is None:
                 return None
-            if not self._revoke(conn, person.id, "logout", family=token.family):
+            if not self.rows.revoke(conn, person.id, "logout", family=token.family):
                 return None
             record(
                 conn, self.layout, self.events, Happening.LOGOUT, origin,
@@ -252,10 +229,10 @@ class Sessions:
             How many ended. Where all of them did, access tokens that are out die too (the epoch rises).
         """
         with transaction(conn, lock_timeout=WAIT):
-            person = self._hold_user(conn, user_id)
+            person = self.rows.hold_user(conn, user_id)
             if person is None:
                 return 0
-            ended = self._revoke(conn, user_id, reason, family=session, but=but)
+            ended = self.rows.revoke(conn, user_id, reason, family=session, but=but)
             if session is None and but is None:
                 self.raise_epoch(conn, user_id)
             if happening is not None and (ended or session is None):
@@ -283,7 +260,7 @@ class Sessions:
     # --- the state machine ---------------------------------------------------------------------
 
     def _decide(  # noqa: PLR0911  one way out a verdict
-        self, conn: Connection, person: _Person, token: _Token, presented: str, origin: Origin
+        self, conn: Connection, person: Person, token: Token, presented: str, origin: Origin
     ) -> Refreshed:
         rules = self.rules
         if token.revoked:
@@ -293,7 +270,7 @@ class Sessions:
         if token.expired or token.family_ended:
             return self._refused(conn, person, token, origin, Verdict.EXPIRED)
         if not person.active:
-            self._revoke(conn, person.id, "account_disabled", family=token.family)
+            self.rows.revoke(conn, person.id, "account_disabled", family=token.family)
             return self._refused(conn, person, token, origin, Verdict.DISABLED)
         lock = self._lock(person, token)
         if lock is not None:
@@ -315,7 +292,7 @@ class Sessions:
         return self._rotate(conn, person, token, presented, origin)
 
     def _rotate(
-        self, conn: Connection, person: _Person, token: _Token, presented: str, origin: Origin
+        self, conn: Connection, person: Person, token: Token, presented: str, origin: Origin
     ) -> Refreshed:
         child = tokens.mint()
         row = conn.execute(
@@ -351,10 +328,10 @@ class Sessions:
         return Refreshed(Verdict.ROTATED, grant)
 
     def _used(
-        self, conn: Connection, person: _Person, token: _Token, presented: str, origin: Origin
+        self, conn: Connection, person: Person, token: Token, presented: str, origin: Origin
     ) -> Refreshed:
         """Tell a client that asks again from a thief who asks as well."""
-        leaf = self._leaf(conn, token.family)
+        leaf = self.rows.leaf(conn, token.family)
         if leaf is None:
             return self._refused(conn, person, token, origin, Verdict.ENDED)
         number, parent, digest, expires_in = leaf
@@ -372,7 +349,7 @@ class Sessions:
         self._theft(conn, person, token, number, origin)
         return Refreshed(Verdict.REUSED)
 
-    def _once_more(self, token: _Token) -> bool:
+    def _once_more(self, token: Token) -> bool:
         match self.rules.previous:
             case Previous.NEVER:
                 return False
@@ -382,11 +359,11 @@ class Sessions:
                 return True
 
     def _theft(
-        self, conn: Connection, person: _Person, token: _Token, leaf: UUID, origin: Origin
+        self, conn: Connection, person: Person, token: Token, leaf: UUID, origin: Origin
     ) -> None:
         whole = self.rules.scope is Scope.USER
-        distance = self._distance(conn, token, leaf)
-        ended = self._revoke(
+        distance = self.rows.distance(conn, token, leaf)
+        ended = self.rows.revoke(
             conn, person.id, "reuse_detected", family=None if whole else token.family
         )
         epoch = self.raise_epoch(conn, person.id) if whole else None
@@ -407,7 +384,7 @@ class Sessions:
         )  # fmt: skip
 
     def _refused(
-        self, conn: Connection, person: _Person, token: _Token, origin: Origin, verdict: Verdict
+        self, conn: Connection, person: Person, token: Token, origin: Origin, verdict: Verdict
     ) -> Refreshed:
         record(
             conn, self.layout, self.events, Happening.TOKEN_REFRESH_FAILED, origin,
@@ -436,8 +413,8 @@ class Sessions:
         self,
         conn: Connection,
         happening: Happening,
-        person: _Person,
-        token: _Token,
+        person: Person,
+        token: Token,
         origin: Origin,
     ) -> None:
         record(
@@ -446,131 +423,8 @@ class Sessions:
             facts={"token_family": str(token.family)},
         )  # fmt: skip
 
-    def _lock(self, person: _Person, token: _Token) -> timedelta | None:
+    def _lock(self, person: Person, token: Token) -> timedelta | None:
         """Return how long a lock lasts that stands in the way of a live session."""
         if token.operator_locked_for is not None:
             return token.operator_locked_for
         return person.locked_for if self.rules.locked_too else None
-
-    # --- what is read and written ----------------------------------------------------------------
-
-    def _hold(self, conn: Connection, presented: str) -> _Person | None:
-        whose = sql.SQL("(SELECT user_id FROM {} WHERE token_hash = %(hash)s)").format(
-            self.layout.tokens
-        )
-        return self._locked(conn, whose, {"hash": tokens.digest(presented)})
-
-    def _hold_user(self, conn: Connection, user_id: object) -> _Person | None:
-        return self._locked(
-            conn, sql.SQL("%(user)s::{}").format(self.layout.users.key), {"user": user_id}
-        )
-
-    def _locked(
-        self, conn: Connection, whose: sql.Composable, bound: Mapping[str, object]
-    ) -> _Person | None:
-        """Lock a user's row and read it; what is read of other tables comes after, by its own statement."""
-        users = self.layout.users
-        active = (
-            sql.SQL("u.{} IS NOT FALSE").format(sql.Identifier(users.active))
-            if users.active
-            else sql.SQL("true")
-        )
-        row = conn.execute(
-            sql.SQL(
-                """SELECT u.{id}, u.{email}, {active},
-                          CASE WHEN u.locked_until > clock_timestamp()
-                               THEN least(u.locked_until - clock_timestamp(), interval '100 years') END
-                   FROM {users} u WHERE u.{id} = {whose} FOR NO KEY UPDATE OF u"""
-            ).format(
-                id=sql.Identifier(users.id),
-                email=sql.Identifier(users.email),
-                active=active,
-                users=users.table,
-                whose=whose,
-            ),
-            bound,
-        ).fetchone()
-        return None if row is None else _Person(*row)  # type: ignore[arg-type]  # the columns above
-
-    def _token(self, conn: Connection, presented: str) -> _Token | None:
-        row = conn.execute(
-            sql.SQL(
-                """SELECT t.id, {family}, t.used IS TRUE, t.revoked IS TRUE, t.revoked_reason,
-                          t.expires_at <= clock_timestamp(),
-                          coalesce(t.family_expires_at <= clock_timestamp(), false),
-                          clock_timestamp() - t.used_at, t.successor, t.device_info, t.ip_address,
-                          coalesce(a.token_epoch, 0),
-                          CASE WHEN a.locked_at IS NOT NULL
-                                    AND coalesce(a.lock_expires_at > clock_timestamp(), true)
-                               THEN coalesce(a.lock_expires_at - clock_timestamp(), interval '100 years')
-                          END,
-                          t.expires_at - clock_timestamp()
-                   FROM {tokens} t LEFT JOIN {accounts} a ON a.user_id = t.user_id
-                   WHERE t.token_hash = %(hash)s FOR UPDATE OF t"""
-            ).format(family=FAMILY, tokens=self.layout.tokens, accounts=self.layout.accounts),
-            {"hash": tokens.digest(presented)},
-        ).fetchone()
-        return None if row is None else _Token(*row)  # type: ignore[arg-type]  # the columns above
-
-    def _leaf(
-        self, conn: Connection, family: UUID
-    ) -> tuple[UUID, UUID | None, str, timedelta] | None:
-        """Return the live token of a family: number, parent, digest, how long it is good for."""
-        row = conn.execute(
-            sql.SQL(
-                """SELECT t.id, t.parent_id, t.token_hash, t.expires_at - clock_timestamp()
-                   FROM {tokens} t WHERE {family} = %s AND {live}"""
-            ).format(tokens=self.layout.tokens, family=FAMILY, live=LIVE),
-            (family,),
-        ).fetchone()
-        return cast("tuple[UUID, UUID | None, str, timedelta] | None", row)
-
-    def _distance(self, conn: Connection, token: _Token, leaf: UUID) -> int | None:
-        """Count the generations between a used token and the live one; ``None`` where a link is missing."""
-        row = conn.execute(
-            sql.SQL(
-                """WITH RECURSIVE line AS (
-                       SELECT id, parent_id, 0 AS depth FROM {tokens} WHERE id = %(leaf)s
-                       UNION ALL
-                       SELECT t.id, t.parent_id, l.depth + 1 FROM {tokens} t
-                       JOIN line l ON t.id = l.parent_id WHERE l.id <> %(token)s AND l.depth < 10000)
-                   SELECT depth FROM line WHERE id = %(token)s"""
-            ).format(tokens=self.layout.tokens),
-            {"leaf": leaf, "token": token.id},
-        ).fetchone()
-        return None if row is None else cast("int", row[0])
-
-    def _revoke(
-        self,
-        conn: Connection,
-        user_id: object,
-        reason: str,
-        *,
-        family: UUID | None = None,
-        but: UUID | None = None,
-    ) -> int:
-        """End live sessions of a user whose row is held; returns how many."""
-        return conn.execute(
-            sql.SQL(
-                """UPDATE {tokens} t
-                   SET revoked = true, revoked_at = clock_timestamp(), revoked_reason = %(reason)s
-                   WHERE t.user_id = %(user)s::{key} AND {live}
-                     AND (%(family)s::uuid IS NULL OR {family} = %(family)s)
-                     AND (%(but)s::uuid IS NULL OR {family} <> %(but)s)"""
-            ).format(
-                tokens=self.layout.tokens, key=self.layout.users.key, live=LIVE, family=FAMILY
-            ),
-            {"user": user_id, "reason": reason, "family": family, "but": but},
-        ).rowcount
-
-    def _end_oldest(self, conn: Connection, user_id: object, most: int) -> None:
-        conn.execute(
-            sql.SQL(
-                """UPDATE {tokens} SET revoked = true, revoked_at = clock_timestamp(),
-                                       revoked_reason = 'limit'
-                   WHERE id IN (SELECT t.id FROM {tokens} t
-                                WHERE t.user_id = %(user)s::{key} AND {live}
-                                ORDER BY t.created_at DESC, t.id OFFSET %(most)s)"""
-            ).format(tokens=self.layout.tokens, key=self.layout.users.key, live=LIVE),
-            {"user": user_id, "most": most},
-        )
