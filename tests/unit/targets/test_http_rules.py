@@ -119,14 +119,15 @@ def test_a_target_without_a_token_says_where_to_get_one(kind: str, environ: Any)
 
 @pytest.mark.parametrize("kind", sorted(MAKERS))
 @pytest.mark.parametrize(
-    "option", ["token", "api_key", "API-Key", "password", "secret_key", "bearer"]
+    "option", ["token", "api_key", "API-Key", "password", "access_token", "bearer"]
 )
 def test_a_token_in_the_file_is_refused_and_not_repeated(kind: str, option: str) -> None:
     options: dict[str, Any] = {option: CANARY}
-    with pytest.raises(ConfigurationError) as caught:
+    with pytest.raises(ConfigurationError, match="has its credentials in") as caught:
         made(kind, **options)
     assert CANARY not in f"{caught.value.as_dict()}"
     assert caught.value.exit_code == 2
+    assert "token_env" in caught.value.hint
 
 
 @pytest.mark.parametrize("kind", sorted(MAKERS))
