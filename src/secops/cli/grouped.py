@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from secops.cli.tree import CONTEXT, LazyGroup, as_command
+from secops.cli.tree import LazyGroup, as_command, make_group
 from secops.errors import UsageError
 
 if TYPE_CHECKING:
@@ -48,18 +48,7 @@ def with_bare(
     )
     run.__annotations__ = {**bare.__annotations__, "context": typer.Context}
     run.__doc__ = bare.__doc__
-    app = typer.Typer(
-        name=name,
-        cls=LazyGroup,
-        rich_markup_mode=None,
-        add_completion=False,
-        pretty_exceptions_enable=False,
-        invoke_without_command=True,
-        context_settings=CONTEXT,
-    )
-    app.callback()(run)
-    group = typer.main.get_command(app)
-    assert isinstance(group, LazyGroup)
+    group = make_group(name, run)
     for word, function in subcommands.items():
         group.add_command(as_command(function, word))
     return group

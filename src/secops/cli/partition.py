@@ -10,7 +10,7 @@ from secops.cli import statements
 from secops.cli.command import Run
 from secops.cli.command import command as as_run
 from secops.cli.ddl import LockBudget, Told, budget, operation
-from secops.cli.tree import CONTEXT, LazyGroup, as_command
+from secops.cli.tree import LazyGroup, as_command, make_group
 from secops.errors import Findings
 from secops.output import Format
 
@@ -367,19 +367,8 @@ _SUBCOMMANDS: Final[dict[str, Callable[..., None]]] = {
 
 
 def _make() -> LazyGroup:
-    app = typer.Typer(
-        name="partition",
-        cls=LazyGroup,
-        rich_markup_mode=None,
-        add_completion=False,
-        pretty_exceptions_enable=False,
-        invoke_without_command=True,
-        context_settings=CONTEXT,
-    )
     _group.__doc__ = (_group.__doc__ or "").replace("\\b\n", "\b\n")
-    app.callback()(_group)
-    group = typer.main.get_command(app)
-    assert isinstance(group, LazyGroup)
+    group = make_group("partition", _group)
     for name, function in _SUBCOMMANDS.items():
         group.add_command(as_command(function, name))
     return group

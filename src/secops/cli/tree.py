@@ -120,6 +120,12 @@ COMMANDS: Final = (
         _UPKEEP,
     ),
     Entry(
+        "cron mail",
+        "cron_mail",
+        "Send the mails that the backend wrote down, for cron: who was locked out.",
+        _UPKEEP,
+    ),
+    Entry(
         "cron print",
         "cron_print",
         "Print the schedule of `cron cleanup` for crontab, systemd and others.",
@@ -237,9 +243,17 @@ def _help_without_command(context: typer.Context) -> None:
         print(context.get_help())
 
 
-def _group(
+def make_group(
     name: str, callback: Callable[..., None], *, summary: str = "", completion: bool = False
 ) -> LazyGroup:
+    """Make a group of a function that runs before its commands, or without one.
+
+    Args:
+        name: Its word.
+        callback: The function; its docstring is the help, unless there is a summary.
+        summary: Its help.
+        completion: Whether it installs completion for shells.
+    """
     app = typer.Typer(
         name=name,
         cls=LazyGroup,
@@ -257,7 +271,7 @@ def _group(
 
 def root() -> Command:
     """Build the tree; no command's module is imported."""
-    group = _group("secops", _root, completion=True)
+    group = make_group("secops", _root, completion=True)
     for entry in COMMANDS:
         first, _, second = entry.words.partition(" ")
         if not second:
@@ -265,7 +279,7 @@ def root() -> Command:
             continue
         inner = group.commands.get(first)
         if not isinstance(inner, LazyGroup):
-            inner = _group(first, _help_without_command, summary=GROUPS[first])
+            inner = make_group(first, _help_without_command, summary=GROUPS[first])
             group.add_command(inner)
         inner.add_command(Stub(entry, second))
     return group
