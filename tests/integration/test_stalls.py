@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 from typer.core import TyperGroup
@@ -54,6 +54,7 @@ class Case:
         held: Whether it cannot end before the open transactions do.
         codes: How it may end.
         env: What stands in its environment.
+        first: What must have been done before, beside nobody.
     """
 
     words: tuple[str, ...]
@@ -61,12 +62,14 @@ class Case:
     held: bool = False
     codes: frozenset[int] = frozenset({0})
     env: dict[str, str] = field(default_factory=dict)
+    first: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{' '.join(self.words)} on {self.on}"
 
 
 KEPT = {"SECOPS_RETENTION_INFORMATION": "30d", "SECOPS_RETENTION_SECURITY": "60d"}
+ARCHIVING = ("prune", "events", "--yes", "--archive", "{home}/archive")
 FINDS = frozenset({0, 3})
 
 CASES: dict[str, tuple[Case, ...]] = {
@@ -106,6 +109,12 @@ CASES: dict[str, tuple[Case, ...]] = {
     "prune events": (
         Case(("prune", "events", "--yes"), env=KEPT),
         Case(("prune", "events", "--yes"), on="partitioned", env=KEPT),
+        Case(ARCHIVING, env=KEPT),
+        Case(ARCHIVING, on="partitioned", env=KEPT),
+    ),
+    "archive query": (
+        Case(("archive", "query", "failed-logins", "--archive", "{home}/archive"), first=ARCHIVING,
+             env=KEPT),
     ),
     "partition convert": (Case(("partition", "convert", "--yes"), held=True),),
     "partition undo": (Case(("partition", "undo", "--yes"), on="partitioned", held=True),),
@@ -121,6 +130,7 @@ CASES: dict[str, tuple[Case, ...]] = {
 
 ELSEWHERE = {
     "quickstart": "makes a database of its own",
+    "archive verify": "reads files",
     "cron print": "prints",
     "help": "prints",
     "profile": "reads files",
@@ -304,6 +314,9 @@ def prepared(case: Case, database: Database, home: Path) -> list[str]:
     lines = [json.dumps({**event, "message": str(number)}) for number in range(3000)]
     (home / "events.jsonl").write_text("\n".join(lines) + "\n", "utf-8")
     words = [word.replace("{home}", str(home)) for word in case.words]
+    if case.first:
+        first = [word.replace("{home}", str(home)) for word in case.first]
+        assert Forked(home, case.env).on(database)(*first).code == 0
     if "{clear}" in words:
         count = database.value("SELECT count(*) FROM refresh_tokens WHERE token IS NOT NULL")
         words[words.index("{clear}")] = str(count)
@@ -378,8 +391,11 @@ HELD = [case for case in ALL if case.held]
 MAJORS = sorted(majors())
 
 
-def on_majors(cases: Sequence[Case]) -> list[tuple[str, Case]]:
-    """Return each case with a major, in turn."""
+Each = TypeVar("Each")
+
+
+def on_majors(cases: Sequence[Each]) -> list[tuple[str, Each]]:
+    """Return each case with a major, in turn; `make chaos` has each on all."""
     return [(MAJORS[number % len(MAJORS)], case) for number, case in enumerate(cases)]
 
 
@@ -390,7 +406,10 @@ def test_the_app_hardly_waits_for_a_change_of_the_schema(
     holds([case], server, tmp_path, 2.5)
 
 
-@pytest.mark.parametrize("kind", sorted({case.on for case in ALL if not case.held}))
+OTHERS = sorted({case.on for case in ALL if not case.held})
+
+
+@pytest.mark.parametrize(("server", "kind"), on_majors(OTHERS), indirect=["server"])
 def test_the_app_hardly_waits_for_anything_else(server: Server, tmp_path: Path, kind: str) -> None:
     holds([case for case in ALL if case.on == kind and not case.held], server, tmp_path, 0)
 

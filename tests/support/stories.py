@@ -247,6 +247,26 @@ def _old_months(database: Database, run: Forked) -> None:
     archives.fill(database, 200)
 
 
+def _old_events(database: Database, _: Forked) -> None:
+    archives.fill(database, 200)
+
+
+_ARCHIVING = (
+    "prune", "events", "--yes", "--batch", "40", "--pause", "0", "--archive", "{home}/archive",
+)  # fmt: skip
+
+
+def _archived(database: Database, home: Path) -> None:
+    """Hold that each event that is gone is in the archive, once, and that the archive is whole."""
+    kept = archives.archived(database, home / "archive")
+    [(gone,)] = _pruned("events_pruned")(database)
+    assert len(kept) == len(set(kept)) == gone
+    assert set(archives.live(database)).isdisjoint(kept)
+    verified = Forked(home).on(database)("archive", "verify", str(home / "archive"))
+    assert verified.code == 0, verified
+    _told_of_all("events_pruned", "prune events")(database, home)
+
+
 def _told_of_all(event: str, action: str) -> Callable[[Database, Path], None]:
     """Return what holds once a prune was finished: records tell of each row that is gone, once."""
 
@@ -359,6 +379,21 @@ STORIES = {
             },
             deeds=_pruned("events_pruned"), after=_told_of_all("events_pruned", "prune events"),
             patient=False,
+        ),
+        Story(
+            "archive events", _ARCHIVING, _old_events,
+            env={"SECOPS_RETENTION_INFORMATION": "30d", "SECOPS_RETENTION_SECURITY": "60d"},
+            deeds=_pruned("events_pruned"), after=_archived,
+            meanwhile=_no_deed_unrecorded("security_events", "prune events"),
+            patient=False,
+        ),
+        Story(
+            "archive whole months", _ARCHIVING, _old_months,
+            env={
+                "SECOPS_RETENTION_INFORMATION": "30d", "SECOPS_RETENTION_SECURITY": "60d",
+                "SECOPS_RETENTION_OPERATOR": "70d",
+            },
+            deeds=_pruned("events_pruned"), after=_archived, patient=False,
         ),
     )
 }  # fmt: skip
