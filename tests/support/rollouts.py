@@ -496,6 +496,7 @@ def _check_forward(stage: Stage, case: Case) -> None:
     else:
         assert last.state is State.CONFLICT, f"{case}: {last.state} {last.facts}"
         assert touched & set(KEYS), f"{case}: a conflict with nobody"
+        assert case.when != "before", f"{case}: seen before the write, and written all the same"
         return
     for name, value in expected.items():
         if name not in touched:

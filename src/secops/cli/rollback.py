@@ -10,6 +10,7 @@ from secops.cli.command import Run
 from secops.cli.command import command as declare
 from secops.cli.profiles import complete_profile
 from secops.cli.rollout.options import For, Target, at_one
+from secops.cli.who import count
 from secops.durations import parse_duration
 from secops.errors import NothingMatched, SecopsError, UsageError
 
@@ -124,7 +125,7 @@ def confirm(run: Run, desk: Desk, undoing: Undoing) -> None:
         return
     undoing_rows(run, undoing)
     run.confirm(
-        f"Put back {len(undoing.keys)} variables on {desk.target.name} ({desk.target.kind}) in one "
+        f"Put back {count(len(undoing.keys), 'variable')} on {desk.target.name} ({desk.target.kind}) in one "
         "call, and deploy once?"
     )
 
@@ -187,15 +188,18 @@ def shown(
         }
         for each in undoing.kept
     ]
-    count = len(undoing.keys)
+    number = len(undoing.keys)
     if dry_run:
-        summary = f"Would put back {count} variables of {titles} in one call, and deploy once."
+        summary = (
+            f"Would put back {count(number, 'variable')} of {titles} in one call, and deploy once."
+        )
     elif not undoing.writes:
         summary = f"Rolled back {titles}: nothing of it was left."
     else:
         state = state_words(back) if back else ""
         live = "and live" if state == "passed" else f"and {state}"
-        summary = f"Rolled back {titles}: {count} variables are as they were, {live}."
+        are = f"{count(number, 'variable')} {'is' if number == 1 else 'are'}"
+        summary = f"Rolled back {titles}: {are} as before, {live}."
     if kept:
         summary += f" Kept, for somebody else changed them since: {', '.join(kept)}."
     if undoing.relaxes:
@@ -204,8 +208,8 @@ def shown(
         Outcome(
             action=run.name,
             dry_run=dry_run,
-            matched=count + len(undoing.kept) + len(undoing.already),
-            changed=count,
+            matched=number + len(undoing.kept) + len(undoing.already),
+            changed=number,
             items=items,
             summary=summary,
             operation_id=str(back.move.id) if back else "",
@@ -252,9 +256,13 @@ def _write_profile(run: Run, desk: Desk, name: str, reason: str, relaxed: timede
         for sentence in after(made):
             run.output.line(sentence)
     if run.dry_run:
-        run.finish(outcome(run, made, f"Would write {len(made.keys)} variables, and deploy once."))
+        run.finish(
+            outcome(run, made, f"Would write {count(len(made.keys), 'variable')}, and deploy once.")
+        )
         return
-    run.confirm(f"Write {len(made.keys)} variables to {desk.target.name}, and deploy once?")
+    run.confirm(
+        f"Write {count(len(made.keys), 'variable')} to {desk.target.name}, and deploy once?"
+    )
     order = Order(
         Kind.PROFILE,
         "",

@@ -147,6 +147,8 @@ def _watch(desk: Desk, standing: Standing, *, wait: bool) -> tuple[Standing, boo
         found = _status(desk, standing)
         match found.progress:
             case Progress.LIVE:
+                if not desk.target.traits.deploys:
+                    desk.told("Nothing is deployed here: the service has it once it is restarted.")
                 return _live(desk, standing), False
             case Progress.FAILED:
                 why = f"the deployment {found.id} {found.detail or 'failed'}".strip()

@@ -32,7 +32,7 @@ def test_stages_go_in_order_each_with_one_write_and_come_back_byte_for_byte(plac
 
     done = place("rollout", "--stage", "first", *YES)
     assert done.code == 0, done.err
-    assert "steps first is passed" in done.out
+    assert "steps first has passed" in done.out
     assert "Undo: secops rollback --now" in done.out
     assert place.value("JWT_EXPIRATION") == "1h"
 
@@ -140,13 +140,13 @@ def test_a_gate_that_cannot_tell_holds_and_a_person_may_accept(place: Place) -> 
         assert place("rollout", "--stage", stage, *YES).code == 0
     done = place("rollout", "--stage", "third", *YES)
     assert done.code == 0, done.err
-    assert "soaking for another 1 h" in done.out
+    assert "soaks for another 1 h" in done.out
     early = place("rollout", "--stage", "third", *YES)
     assert early.code == 9
     assert "soaks" in early.err
     assert place("rollout", "abort", "--dry-run").code == 0
     status = place("rollout", "status")
-    assert "steps third is soaking" in status.out
+    assert "steps third is live and soaks" in status.out
     aborted = place("rollout", "abort", "--yes")
     assert aborted.code == 0, aborted.err
     assert place.value("JWT_EXPIRATION") == "30m"

@@ -154,7 +154,7 @@ def test_a_dead_holder_is_taken_over_in_one_command(place: Place) -> None:
     assert unfinished.code == 7, unfinished.err
     done = place("rollout", "resume")
     assert done.code == 0, done.err
-    assert "steps first is passed" in done.out
+    assert "steps first has passed" in done.out
     assert place.env.count("JWT_EXPIRATION=1h") == 1
 
 

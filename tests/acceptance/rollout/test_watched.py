@@ -135,7 +135,7 @@ def test_an_app_that_does_not_answer_for_itself_is_held_until_somebody_says_so(
     assert unsaid.code == 2
     done = place("rollout", "resume", "--accept", "--reason", "looked at the logs")
     assert done.code == 0, done.err
-    assert "is passed: accepted by alice: looked at the logs" in done.out
+    assert "has passed: accepted by alice: looked at the logs" in done.out
 
 
 @pytest.mark.usefixtures("app")

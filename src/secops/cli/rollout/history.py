@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 from uuid import UUID
 
 import typer
@@ -13,6 +13,8 @@ from secops.errors import Conflict, NothingMatched, UsageError
 from secops.output import Format
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from secops.rollout.desk import Desk
     from secops.rollout.entries import Standing
 
@@ -129,13 +131,16 @@ def _entries(run: Run, standing: Standing) -> None:
     )
 
 
-def _facts(facts: object) -> str:
-    assert hasattr(facts, "items")
-    own = ("move", "why", "over", "applied")
+_TOLD: Final = (
+    "deployment", "soak_ends", "expires_at", "undone_by", "overwritten", "kept_late", "held",
+)  # fmt: skip
+
+
+def _facts(facts: Mapping[str, object]) -> str:
     return ", ".join(
-        f"{name} {value}"
-        for name, value in facts.items()
-        if name not in own and value not in ("", [])
+        f"{name.replace('_', ' ')} {facts[name]}"
+        for name in _TOLD
+        if facts.get(name) not in (None, "", [])
     )
 
 

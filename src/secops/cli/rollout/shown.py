@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from secops.cli.command import Run
     from secops.rollout.entries import Standing
-    from secops.rollout.plan import Plan
+    from secops.rollout.plan import Line, Plan
     from secops.rollout.rolling_back import Undoing
     from secops.rollout.ticking import Ticked
 
@@ -36,7 +36,7 @@ def plan_rows(run: Run, plan: Plan) -> None:
                 line.name,
                 value(line.live, hidden=line.hidden),
                 value(line.new),
-                line.direction.value.upper() if line.name in plan.keys else "SAME",
+                _change(plan, line),
                 _note(line),
             )
             for line in plan.lines
@@ -45,10 +45,15 @@ def plan_rows(run: Run, plan: Plan) -> None:
     )
 
 
-def _note(line: object) -> str:
-    from secops.rollout.plan import Line
+def _change(plan: Plan, line: Line) -> str:
+    """Say what a change does; what is only spelled out changes nothing."""
+    if line.name not in plan.keys:
+        return "SAME"
+    word = line.direction.value.upper()
+    return "SPELLED OUT" if word == "SAME" else word
 
-    assert isinstance(line, Line)
+
+def _note(line: Line) -> str:
     notes = []
     if line.recorded is not None:
         by = f" by {line.changed}" if line.changed else ""
@@ -129,6 +134,21 @@ def as_dict(standing: Standing) -> dict[str, object]:
     }
 
 
+_STATES: Final = {
+    "intent": "is recorded and not known to be written",
+    "applied": "is written and not deployed",
+    "deploying": "is being deployed",
+    "live": "is live",
+    "soaking": "is at the end of its soak",
+    "passed": "has passed",
+    "failed": "has failed",
+    "rolled_back": "is rolled back",
+    "unknown": "may or may not be written",
+    "conflict": "met somebody else's change",
+    "held": "waits for a person",
+}
+
+
 def state_words(standing: Standing) -> str:
     """Return a state for people."""
     return standing.state.value.replace("_", " ")
@@ -138,13 +158,11 @@ def headline(standing: Standing, now: datetime) -> str:
     """Say in one line where a move is."""
     move = standing.move
     ends = standing.moment("soak_ends")
-    state = state_words(standing)
-    if standing.state.value == "soaking" and ends is not None:
-        state = (
-            f"soaking for another {about(ends - now)}" if ends > now else "at the end of its soak"
-        )
+    state = _STATES[standing.state.value]
+    if standing.state.value == "soaking" and ends is not None and ends > now:
+        state = f"is live and soaks for another {about(ends - now)}"
     why = f": {standing.text('why')}" if standing.text("why") else ""
-    return f"{move.target}: {move.title} is {state}{why}."
+    return f"{move.target}: {move.title} {state}{why}."
 
 
 def target_option(run: Run, standing: Standing) -> str:

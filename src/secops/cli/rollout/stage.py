@@ -8,6 +8,7 @@ import typer
 
 from secops.cli.command import Run
 from secops.cli.rollout.options import For, Force, RolloutName, Target, at_one
+from secops.cli.who import count
 from secops.durations import parse_duration
 from secops.errors import Refused, UsageError
 
@@ -84,7 +85,7 @@ def roll_out(
             return
         _confirm(run, desk, plan)
         if run.dry_run:
-            words = f"Would write {len(plan.keys)} variables in one call, and deploy once."
+            words = f"Would write {count(len(plan.keys), 'variable')} in one call, and deploy once."
             run.finish(outcome(run, plan, words))
             return
         order = _order(run, found, wanted, forced=force, span=span)
@@ -190,7 +191,7 @@ def _confirm(run: Run, desk: Desk, plan: Plan) -> None:
         return
     _show(run, plan)
     run.confirm(
-        f"Write {len(plan.keys)} variables to {desk.target.name} ({desk.target.kind}) in one call, "
+        f"Write {count(len(plan.keys), 'variable')} to {desk.target.name} ({desk.target.kind}) in one call, "
         "and deploy once?"
     )
 
