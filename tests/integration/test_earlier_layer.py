@@ -268,6 +268,11 @@ REFUSED = {
         "sessions of postgres are in the zone Asia/Tokyo",
         "SET TimeZone = 'UTC'",
     ),
+    "a check that wants a token": (
+        "ALTER TABLE refresh_tokens ADD CHECK (token IS NOT NULL AND length(token) > 3)",
+        "which refuses rows of the new app",
+        "DROP CONSTRAINT",
+    ),
     "a foreign key that does not cascade": (
         (
             "ALTER TABLE refresh_tokens DROP CONSTRAINT refresh_tokens_user_id_fkey, "

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Final
 from psycopg import sql
 
 from secops.schema import catalogue, effects
-from secops.schema.adoption import filling, following, operators, retyping, wanted
-from secops.schema.adoption.earlier import AWARE, EVENTS, NAIVE, TOKENS, USERS, recall
+from secops.schema.adoption import filling, following, operators, refusing, retyping, wanted
+from secops.schema.adoption.earlier import EVENTS, TOKENS, USERS
 from secops.schema.adoption.memory import Difference, remember
-from secops.schema.adoption.reading import holders, odd_zones
 from secops.schema.adoption.table import Taken
 from secops.schema.adoption.ways import Way, swapped
 from secops.schema.effects import Statement, together
@@ -104,95 +103,18 @@ class Taking:
         ]  # fmt: skip
 
     def _refused(self, conn: Connection) -> list[Difference]:
-        found: list[Difference] = []
-        for taken in self.tables:
-            found += retyping.obstacles(conn, taken)
-            found += _held(conn, taken)
-            found += _without(conn, taken, self._must_have(taken))
-            if taken.label == TOKENS:
-                found += _not_unique(conn, taken)
-        return found + self._zones(conn)
-
-    def _zones(self, conn: Connection) -> list[Difference]:
-        """Find roles that would read the times that the old app writes as those of another zone."""
-        times = any(
-            plan.column.type == AWARE and there.get(plan.column.name) == NAIVE
+        found = [
+            difference
             for taken in self.tables
-            for there in [_types(conn, taken)]
-            for plan in taken.going(Way.RETYPE)
-        )
-        if not times:
-            return []
-        found = []
-        for role, zone in odd_zones(conn, self._schema, TOKENS):
-            words = (
-                f"sessions of {role} are in the zone {zone}, so that the times without a zone that "
-                "they write would not be taken as UTC"
+            for difference in (
+                *retyping.obstacles(conn, taken),
+                *refusing.held(conn, taken),
+                *refusing.without(conn, taken, self._must_have(taken)),
+                *refusing.checked(conn, taken),
+                *refusing.not_unique(conn, taken),
             )
-            setting = sql.SQL("ALTER ROLE {} IN DATABASE {} SET TimeZone = 'UTC';").format(
-                sql.Identifier(role), sql.Identifier(conn.info.dbname)
-            )
-            mend = f"{setting.as_string()}  -- if its times are UTC; then let the app connect anew"
-            found.append((words, mend))
-        return found
-
-
-def _types(conn: Connection, taken: Taken) -> dict[str, str]:
-    return {name: each.type for name, each in catalogue.columns(conn, *taken.table).items()}
-
-
-def _filled(conn: Connection, taken: Taken) -> bool:
-    return (taken.label, "") in recall(conn, "filled")
-
-
-def _held(conn: Connection, taken: Taken) -> list[Difference]:
-    """Find what holds on to a column that another is to replace."""
-    there = dict(catalogue.columns(conn, *taken.table))
-    names = [plan.column.name for plan in taken.going(Way.SWAP) if not swapped(plan, there)]
-    if not names:
-        return []
-    shown = f"{taken.schema}.{taken.name}"
-    return [
-        (
-            f"{each.what} holds on to {shown}.{each.column}, which is to be of another type",
-            each.mend,
-        )
-        for each in holders(conn, taken.table, names, dropped=True)
-    ]
-
-
-def _without(conn: Connection, taken: Taken, columns: list[str]) -> list[Difference]:
-    """Find rows that lack what every row must have."""
-    if _filled(conn, taken):
-        return []
-    there = catalogue.columns(conn, *taken.table)
-    found = []
-    for name in columns:
-        plan = taken.plans[name]
-        source = plan.source if plan.filled else name
-        parts = [sql.Identifier(each) for each in dict.fromkeys((name, source)) if each in there]
-        if source not in there or there[source].not_null:
-            continue
-        where = sql.SQL(" AND ").join(sql.SQL("{} IS NULL").format(part) for part in parts)
-        row = conn.execute(
-            sql.SQL("SELECT EXISTS (SELECT FROM {} WHERE {})").format(taken.identifier, where)
-        ).fetchone()
-        if row == (True,):
-            mend = sql.SQL("DELETE FROM {} WHERE {};  -- or give them one").format(
-                taken.identifier, where
-            )
-            found.append(
-                (f"rows of {taken.schema}.{taken.name} have no {source}", mend.as_string())
-            )
-    return found
-
-
-def _not_unique(conn: Connection, taken: Taken) -> list[Difference]:
-    there = catalogue.columns(conn, *taken.table)
-    if "token" not in there or catalogue.unique_on(conn, *taken.table, "token"):
-        return []
-    mend = sql.SQL("CREATE UNIQUE INDEX CONCURRENTLY ON {} (token);").format(taken.identifier)
-    return [(f"{taken.schema}.{taken.name}.token is not unique", mend.as_string())]
+        ]
+        return [*found, *refusing.zones(conn, self.tables, (self._schema, TOKENS))]
 
 
 def _swap(taken: Taken) -> Step:
