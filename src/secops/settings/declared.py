@@ -228,6 +228,28 @@ DECLARED: Final[tuple[Declared, ...]] = (
         secret=True,
     ),
     Declared(
+        "mail.smtp_url",
+        ("SECOPS_SMTP_URL",),
+        str,
+        None,
+        "The mail server of `secops cron mail`: smtp://USER:PASSWORD@HOST:587 (STARTTLS) or smtps://HOST:465.",
+        secret=True,
+    ),
+    Declared(
+        "mail.from",
+        ("SECOPS_MAIL_FROM",),
+        str,
+        None,
+        "Whom mails to your people come from: Example <no-reply@example.com>.",
+    ),
+    Declared(
+        "mail.templates",
+        ("SECOPS_MAIL_TEMPLATES",),
+        _folder,
+        None,
+        "A folder with mails in your own words (account_locked.txt); the shipped ones where unset.",
+    ),
+    Declared(
         "retention.preset",
         ("SECOPS_RETENTION_PRESET",),
         _one_of("soc2", "hipaa", "pci", "gdpr"),

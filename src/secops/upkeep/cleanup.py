@@ -1,4 +1,4 @@
-"""All upkeep in one run: partitions ahead, expired tokens, events past their retention, statistics.
+"""All upkeep in one run: partitions ahead, expired tokens, old events, counts and mails, statistics.
 
 One part that fails does not keep the others from running. The partitions come first: events that no
 partition takes fail, and with them what the app was doing.
@@ -24,6 +24,7 @@ from secops.upkeep import expired, holds, retention
 from secops.upkeep.events import EventPruner
 from secops.upkeep.pace import Pace
 from secops.upkeep.prune import Pruner
+from secops.upkeep.sweep import Sweep
 from secops.upkeep.throttle import Throttle
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Part:
     """One part of a run.
 
     Attributes:
-        name: ``partitions ahead``, ``prune tokens``, ``prune events`` or ``analyze``.
+        name: ``partitions ahead``, ``prune tokens``, ``prune events``, ``sweep`` or ``analyze``.
         changed: How many rows, partitions or tables.
         said: The same in words; empty where there was nothing to do.
         complete: Whether nothing is left to do for the next run.
@@ -130,6 +131,8 @@ class Cleanup:
                 deleted[past.table] = self._prune_events(part, past)
             else:
                 self._come_back(part)
+        with self._part("sweep") as part:
+            self._sweep(part)
         with self._part("analyze") as part:
             self._analyze(part, deleted)
         return self.parts
@@ -269,6 +272,26 @@ class Cleanup:
                 self.observer,
                 budget=self.settings.span("lock_budget"),
             )
+
+    def _sweep(self, part: Part) -> None:
+        """Delete what the backend counts and mails by, once it is over."""
+        swept = Sweep(
+            self.conn,
+            self.alive,
+            lock_timeout=self.settings.span("lock_timeout"),
+            max_duration=self._time_left(),
+            throttle=self.throttle,
+        )
+        found = swept.count() if self.dry_run else swept.run()
+        part.changed, part.complete = sum(found.values()), swept.complete
+        part.facts["tables"] = found
+        if mails := found.get("outbox", 0):
+            part.said = f"{mails:,} old {'mail' if mails == 1 else 'mails'} deleted"
+        if attempts := found.get("login_attempts", 0) + found.get("rate_limits", 0):
+            counts = (
+                f"{attempts:,} {'count' if attempts == 1 else 'counts'} of login attempts deleted"
+            )
+            part.said = f"{part.said}; {counts}" if part.said else counts
 
     def _analyze(self, part: Part, deleted: dict[str, int]) -> None:
         """Gather statistics where autovacuum does not, or not soon enough after what was deleted."""

@@ -96,7 +96,7 @@ def test_one_line_says_what_was_done_and_nothing_is_said_of_nothing(
     machine = run("cron", "cleanup", "--json").json()
     assert (machine["action"], machine["changed"]) == ("cron cleanup", 0)
     assert [part["part"] for part in machine["parts"]] == [
-        "partitions ahead", "prune tokens", "prune events", "analyze",
+        "partitions ahead", "prune tokens", "prune events", "sweep", "analyze",
     ]  # fmt: skip
 
 
