@@ -341,9 +341,12 @@ def test_it_is_told_of_in_plan_status_and_check(secops: Command, story: Database
     on = secops.on(story)
     for words in ("plan", "status"):
         assert "earlier layer" in on("migrate", words).err
+    assert on("migrate", "plan", "--json").json()["earlier_layer"] == "found"
     assert on("migrate", "check").code == 3
     migrated(secops, story)
     assert "secops migrate contract" in on("migrate", "status").err
+    assert on("migrate", "plan", "--json").json()["earlier_layer"] == "taken over"
+    assert "tokens in clear" in on("doctor").out
     assert on("migrate", "check").code == 0
     # Drift between expand and contract is seen, and mended.
     story.execute("DROP TRIGGER secops_earlier ON refresh_tokens")

@@ -33,8 +33,11 @@ def apply(run: Run, *, lock_budget: LockBudget = None) -> None:
     from secops.schema.migrate import opened
 
     with opened(run.settings, changing=True) as migration:
-        plan = migration.look()
+        statements_left: int | None = None
+        # Who has said yes is shown nothing first: the run looks for itself, and waits if it must.
         if run.dry_run or not run.yes:
+            plan = migration.look()
+            statements_left = count(plan)
             refuse_differences(plan)
             if plan.nothing_to_do or run.dry_run:
                 items = statements.items(plan.open, migration.sizes(plan.open))
@@ -46,7 +49,7 @@ def apply(run: Run, *, lock_budget: LockBudget = None) -> None:
             run.confirm(f"Run {count(plan)} statements on this database?")
         patience = budget(run, lock_budget)
         plans: list[Plan] = []
-        with run.output.progress("Migrating", count(plan), unit="statements") as progress:
+        with run.output.progress("Migrating", statements_left, unit="statements") as progress:
             told = Told(run.output, progress)
             migration.apply(operation(run), told, budget=patience, planned=plans.append)
         run.finish(_outcome(run, plans[0], told.items, told.sql))

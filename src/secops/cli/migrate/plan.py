@@ -9,7 +9,12 @@ import typer
 
 from secops.cli import statements
 from secops.cli.command import Run
-from secops.cli.migrate.shown import count, refuse_differences, tell_of_earlier_layer
+from secops.cli.migrate.shown import (
+    count,
+    earlier_layer,
+    refuse_differences,
+    tell_of_earlier_layer,
+)
 from secops.output import Format, Output
 
 if TYPE_CHECKING:
@@ -59,7 +64,8 @@ def plan(
     if how is PlanFormat.SQL and run.output.format is not Format.JSON:
         run.output.document(None, _script(found, sizes, run.settings))
     elif run.output.format is Format.JSON:
-        run.output.document(_as_json(found, sizes), ())
+        layer = earlier_layer(migration, found)
+        run.output.document({"earlier_layer": layer, **_as_json(found, sizes)}, ())
     else:
         run.output.rows(
             ("revision", "step", "state", "locks", "does", "takes", "sql"),
