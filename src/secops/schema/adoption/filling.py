@@ -142,7 +142,7 @@ _BACKFILL: Final = """DO $backfill$
 DECLARE
     page bigint;
     pages bigint;
-    step constant bigint := 64;
+    step bigint := 8;
     begun timestamptz;
     took double precision;
     written boolean;
@@ -171,6 +171,8 @@ BEGIN
                 PERFORM pg_sleep(least(took, 1));
             END IF;
             page := page + step;
+            -- The app waits for a row of a batch as long as that takes: about 50 ms.
+            step := greatest(1, least(256, step * least(2, greatest(0.5, 0.05 / greatest(took, 0.001)))));
         END LOOP;
         -- Rows that somebody held are left for another round.
         PERFORM FROM {table} AS t WHERE {condition} LIMIT 1;
