@@ -16,9 +16,9 @@ from secops.rollout.desk import LOOKS, Desk
 from secops.rollout.entries import Standing
 from secops.rollout.moves import Kind
 from secops.rollout.overwritten import SKEW
-from secops.rollout.recovery import Comparison, Outcome, compare
+from secops.rollout.recovery import Comparison, Outcome, Side, compare
 from secops.rollout.states import State
-from secops.rollout.writing import WRITES, conflict, read_back, tell_overwritten, write
+from secops.rollout.writing import conflict, read_back, tell_overwritten, write
 from secops.targets.target import Deployment, Progress, Snapshot
 
 
@@ -47,17 +47,9 @@ def drive(
         OutcomeUnknown: It cannot be known how far it is, or part of it is done: drive it again.
         Unreachable: The target was not reached, and nothing was written.
     """
-    rounds = 0
     while True:
         match standing.state:
             case State.INTENT | State.UNKNOWN:
-                rounds += 1
-                if rounds > WRITES:
-                    raise OutcomeUnknown(
-                        f"{standing.move.target} does not keep what {standing.move.title} writes.",
-                        hint="`secops rollback` puts back what it changed; somebody or something "
-                        "else writes there too.",
-                    )
                 standing, snapshot = write(desk, standing, snapshot, fresh=fresh), None
                 fresh = True
             case State.APPLIED:
@@ -80,8 +72,14 @@ def _deploy(desk: Desk, standing: Standing, *, fresh: bool) -> Standing:
     if found.outcome is Outcome.CONFLICT and move.kind is not Kind.ROLLBACK:
         raise conflict(desk, standing, found)
     if not found.marked or _remains(found):
-        return desk.books.record(
-            standing, State.UNKNOWN, why="what is there is not what was written"
+        # Half a write, or somebody who put it back at once: a person tells these apart.
+        why = "what is there is not what was written"
+        desk.books.record(standing, State.UNKNOWN, why=why, deployment="")
+        left = ", ".join(name for name, side in found.sides.items() if side is Side.BEFORE)
+        raise OutcomeUnknown(
+            f"{move.target} took the write of {move.title}, and {left or 'the marker'} is not as written.",
+            hint="`secops rollout resume` writes what is missing, `secops rollback` puts back the rest.",
+            details={"move": str(move.id), "variables": found.as_rows()},
         )
     deployment = standing.text("deployment")
     if not deployment and not fresh:

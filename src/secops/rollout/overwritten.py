@@ -51,13 +51,15 @@ def overwritten(target: Target, standing: Standing) -> list[Edit]:
         return []
     later = target.edits(datetime.fromisoformat(since))
     known = list(move.notes["edits"])
-    lost: list[Edit] = []
+    # Newest first: what stands before our newest write came after it, and is there still.
+    newer: list[Edit] = []
+    older: list[Edit] = []
+    ours = False
     for edit in later:
         if as_list(edit) in known:
             known.remove(as_list(edit))
         elif str(move.id) in edit.message or MARKER in edit.names:
-            # Newest first: what stands before ours came after it, and is there still.
-            lost.clear()
+            ours = True
         elif not edit.names or edit.names & set(move.keys):
-            lost.append(edit)
-    return lost
+            (older if ours else newer).append(edit)
+    return older if ours else newer

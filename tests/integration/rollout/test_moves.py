@@ -279,6 +279,32 @@ def test_a_conflict_touches_nothing_and_is_mended_by_hand_or_rolled_back(stage: 
     assert stage.desk().books.active() is None
 
 
+@pytest.mark.parametrize("stage", ["heroku"], indirect=True)
+def test_a_value_that_was_put_back_before_the_reply_was_understood_is_told(stage: Stage) -> None:
+    world = fake(stage)
+    desk = stage.desk()
+    plan = stage.plan(desk)
+    world.fake.faults.add("write", after=lambda: world.edit({"JWT_EXPIRATION": "1h"}))
+    ticked = ticking.start(desk, plan, ORDER)
+    assert [edit[0] for edit in ticked.standing.facts["overwritten"]] == ["mallory@example.com"]
+    assert any("mallory@example.com wrote JWT_EXPIRATION" in each for each in desk.warnings)
+
+
+@pytest.mark.parametrize("stage", ["railway", "kubernetes"], indirect=True)
+def test_a_value_that_somebody_put_back_at_once_is_not_written_over(stage: Stage) -> None:
+    world = fake(stage)
+    desk = stage.desk()
+    plan = stage.plan(desk)
+    world.fake.faults.add("write", after=lambda: world.edit({"JWT_EXPIRATION": "1h"}))
+    with pytest.raises(OutcomeUnknown) as told:
+        ticking.start(desk, plan, ORDER)
+    assert "JWT_EXPIRATION is not as written" in told.value.message
+    assert world.variables["JWT_EXPIRATION"] == "1h"
+    roll_back(stage.desk())
+    live = world.variables
+    assert {name: live.get(name) for name in KEYS} == {n: k.before for n, k in KEYS.items()}
+
+
 def test_a_change_during_the_soak_is_no_pass(stage: Stage) -> None:
     desk = stage.desk()
     made = stage.plan(desk)
