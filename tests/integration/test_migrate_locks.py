@@ -121,6 +121,20 @@ def test_an_old_snapshot_that_an_index_waits_for_is_named(
     assert leftovers(app_db) == []
 
 
+def test_whoever_holds_a_table_against_readers_is_named_too(
+    secops: Command, hardened: Database
+) -> None:
+    hardened.execute("DROP INDEX idx_security_events_user")
+    with holding(hardened, "LOCK TABLE users IN ACCESS EXCLUSIVE MODE") as pid:
+        # Even the catalogue's own functions wait for such a lock: for a plan not long, for a run till
+        # its budget ends.
+        assert secops.on(hardened)("migrate", "plan").code == 6
+        done = secops.on(hardened)("migrate", "--yes", "--json", "--lock-budget", "1s")
+    assert done.code == 6, done
+    assert [each["pid"] for each in done.error()["details"]["blockers"]] == [pid]
+    assert secops.on(hardened)("migrate", "--yes").code == 0
+
+
 def test_a_runner_that_never_ends_is_named(secops: Command, app_db: Database) -> None:
     with holding(app_db, "SELECT pg_advisory_xact_lock(24256, 1)") as pid:
         done = secops.on(app_db)("migrate", "--yes", "--lock-budget", "1s")

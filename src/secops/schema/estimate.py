@@ -95,7 +95,8 @@ def _seconds(effect: Effect, size: Size | None, pace: Pace) -> float:
     return read + size.rows / pace.sort * effect.sorts + written
 
 
-# Rows as the planner estimates them: per page when last analyzed, times the pages of now.
+# Rows as the planner estimates them: per page when last analyzed, times the pages of now. Partitions
+# are looked up by hand, for pg_partition_tree locks them.
 _SIZES: Final = """
     SELECT w.schema, w.name, coalesce(sum(s.bytes), 0)::bigint,
            coalesce(round(sum(CASE WHEN l.relpages > 0 AND l.reltuples >= 0
@@ -106,8 +107,13 @@ _SIZES: Final = """
     JOIN pg_namespace n ON n.nspname = w.schema
     JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = w.name AND c.relkind IN ('r', 'p')
     CROSS JOIN LATERAL (
-        SELECT relid::oid FROM pg_partition_tree(c.oid) WHERE isleaf
-        UNION SELECT c.oid WHERE c.relkind = 'r'
+        WITH RECURSIVE tree (oid) AS (
+            SELECT c.oid
+            UNION
+            SELECT i.inhrelid FROM tree JOIN pg_inherits i ON i.inhparent = tree.oid
+            WHERE c.relkind = 'p'
+        )
+        SELECT oid FROM tree
     ) AS t (oid)
     JOIN pg_class l ON l.oid = t.oid AND l.relkind = 'r'
     CROSS JOIN LATERAL (

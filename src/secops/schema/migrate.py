@@ -122,7 +122,7 @@ class Migration(Workplace):
         with self._alone(observer, budget) as held:
             # Another runner may have changed an earlier layer meanwhile.
             self.site = survey(self._conn, self.site.layout)
-            plan = versions.plan(self._conn, self.site)
+            plan = self._patiently(lambda: versions.plan(self._conn, self.site), observer, budget)
             if plan.different:
                 raise different(plan.different)
             planned(plan)
@@ -176,7 +176,7 @@ class Migration(Workplace):
         with self._alone(observer, budget) as held:
             # Another runner may have changed an earlier layer meanwhile.
             self.site = survey(self._conn, self.site.layout)
-            plan = versions.plan(self._conn, self.site)
+            plan = self._patiently(lambda: versions.plan(self._conn, self.site), observer, budget)
             if plan.different:
                 raise different(plan.different)
             if not versions.above(target, plan.current):

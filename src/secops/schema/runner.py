@@ -18,6 +18,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Protocol
@@ -33,7 +34,7 @@ from secops.schema.messages import MORE_IS_LOST, guarded, message
 from secops.schema.steps import Finding, Lock, Loss, State, Step
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from contextlib import AbstractContextManager
 
     from secops.database.connection import Connection
@@ -49,6 +50,7 @@ _PAUSE: Final = 10
 _LONGEST_PAUSE: Final = timedelta(seconds=30)
 _SLICE: Final = 1.0
 _LONG_WAIT: Final = timedelta(seconds=2)
+_LOOKING_LIMIT: Final = timedelta(seconds=5)
 
 Steps = Callable[["Site"], list[Step]]
 
@@ -118,7 +120,7 @@ class Runner:
         """
 
         def once() -> bool:
-            finding = step.probe(self.work)
+            finding = self._look(step)
             if finding.state is State.DIFFERENT:
                 raise different([(step, finding)], touched=self.ran > 0)
             if finding.building:
@@ -144,7 +146,7 @@ class Runner:
         """
 
         def once() -> bool:
-            finding = step.probe(self.work)
+            finding = self._look(step)
             statement = step.undoing(finding)
             if statement is not None:
                 lock = finding.undo_lock or step.lock
@@ -152,6 +154,11 @@ class Runner:
             return True
 
         self._until_done(step, once)
+
+    def _look(self, step: Step) -> Finding:
+        # Whoever holds a table against readers holds up who asks the catalogue for its defaults.
+        with self._watching(step, _LONG_WAIT):
+            return step.probe(self.work)
 
     def _until_done(self, step: Step, once: Callable[[], bool]) -> None:
         self._seen = []
@@ -196,7 +203,7 @@ class Runner:
                 with self._watching(step, self._timeout / 2):
                     self._transact(sent)
             else:
-                with self._watching(step, _LONG_WAIT):
+                with self._watching(step, _LONG_WAIT), self._unlimited():
                     self.work.execute(sent)
         except psycopg.OperationalError as error:
             if is_lost(error):
@@ -206,6 +213,16 @@ class Runner:
         took = timedelta(seconds=time.monotonic() - started)
         self.observer.ran(step, statement.as_string(), took)
 
+    @contextmanager
+    def _unlimited(self) -> Iterator[None]:
+        """Wait for locks without a limit: one would leave an invalid index, or half a detach."""
+        self.work.execute("SET lock_timeout = 0")
+        try:
+            yield
+        finally:
+            if not self.work.closed:
+                self.work.execute(limit_looking())
+
     def _transact(self, sent: sql.Composed) -> None:
         try:
             self.work.execute(sent)
@@ -214,7 +231,7 @@ class Runner:
                 self.work.rollback()
             raise
 
-    def _watching(self, step: Step, after: timedelta) -> _Watch:
+    def _watching(self, step: Step, after: timedelta) -> Watch:
         begun = time.monotonic()
 
         def tell(holders: list[Holder]) -> None:
@@ -223,7 +240,7 @@ class Runner:
             if time.monotonic() - begun >= _LONG_WAIT.total_seconds():
                 self.observer.waiting(step.title, holders)
 
-        return _Watch(self.watch, self.work.info.backend_pid, after, tell)
+        return Watch(self.watch, self.work.info.backend_pid, after, tell)
 
     def _spend(self, since: float) -> None:
         self.budget -= timedelta(seconds=time.monotonic() - since)
@@ -232,7 +249,7 @@ class Runner:
         jitter = random.uniform(0.5, 1.5)  # noqa: S311  so that two runs do not march in step
         pause = min(timeout * _PAUSE * jitter, _LONGEST_PAUSE)
         if pause > self.budget:
-            raise _busy(step, why, self._seen)
+            raise busy(step.title, why, self._seen)
         self.observer.waiting(why, self._seen)
         self.budget -= pause
         left = pause.total_seconds()
@@ -242,7 +259,14 @@ class Runner:
             self.held.check()
 
 
-class _Watch:
+def limit_looking() -> sql.Composed:
+    """Return what keeps a look at the catalogue from waiting for ever, and unseen."""
+    return sql.SQL("SET lock_timeout = {}").format(
+        sql.Literal(_LOOKING_LIMIT // timedelta(milliseconds=1))
+    )
+
+
+class Watch:
     """Looks from another connection at who is in the way of a statement that takes its time."""
 
     def __init__(
@@ -300,13 +324,14 @@ def different(found: list[tuple[Step, Finding]], *, touched: bool = False) -> Co
     )
 
 
-def _busy(step: Step, why: str, holders: list[Holder]) -> Busy:
+def busy(title: str, why: str, holders: list[Holder]) -> Busy:
+    """Return the error for locks that others held until the budget was spent."""
     who = "; ".join(map(str, holders)) or "who, could not be seen (pg_read_all_stats would show it)"
     return Busy(
         f"{why}, and secops does not make the app wait for it: {who}.",
         hint="What was done stands. Wait for that session or end it with "
         "SELECT pg_terminate_backend(PID), or give a longer --lock-budget; then run it again.",
-        details={"step": step.title, "blockers": [holder.as_dict() for holder in holders]},
+        details={"step": title, "blockers": [holder.as_dict() for holder in holders]},
     )
 
 

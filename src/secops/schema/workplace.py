@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final, TypeVar
+
+from psycopg import errors as pg
 
 from secops.database.connection import connect, is_pooled, transaction
 from secops.database.locks import one_runner
@@ -13,12 +17,11 @@ from secops.schema import catalogue
 from secops.schema.detect import detect
 from secops.schema.estimate import sizes
 from secops.schema.grants import missing
-from secops.schema.runner import Runner
+from secops.schema.runner import Runner, Watch, busy, limit_looking
 from secops.schema.site import Site, survey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-    from datetime import timedelta
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from secops.accounts.operations import Operation
     from secops.database.connection import Connection
@@ -33,7 +36,11 @@ if TYPE_CHECKING:
 TASK: Final = "migrate"
 """The lock that whoever changes the schema holds."""
 
+_LOOKING: Final = "Look at what is there"
+_LONG_WAIT: Final = timedelta(seconds=2)
+
 Place = TypeVar("Place", bound="Workplace")
+Looked = TypeVar("Looked")
 
 
 @dataclass
@@ -65,11 +72,35 @@ class Workplace:
         with one_runner(self._direct, TASK, wait=budget, waiting=waiting) as held:
             # A session of our own, straight to the server: what a role or a database sets by default
             # must not cut a build short or give names another meaning.
-            self._conn.execute("SET lock_timeout = 0")
+            self._conn.execute(limit_looking())
             self._conn.execute("SET statement_timeout = 0")
             self._conn.execute("SET search_path = pg_catalog")
             self._conn.execute("SET TimeZone = 'UTC'")
             yield held
+
+    def _patiently(
+        self, look: Callable[[], Looked], observer: Observer, budget: timedelta
+    ) -> Looked:
+        """Look at the catalogue, for as long as the budget lasts: somebody may hold a table against readers.
+
+        Raises:
+            Busy: Somebody still does.
+        """
+        seen: list[Holder] = []
+
+        def tell(holders: list[Holder]) -> None:
+            seen[:] = holders
+            observer.waiting(_LOOKING, holders)
+
+        deadline = time.monotonic() + budget.total_seconds()
+        while True:
+            try:
+                with Watch(self._direct, self._conn.info.backend_pid, _LONG_WAIT, tell):
+                    return look()
+            except pg.LockNotAvailable:
+                if time.monotonic() > deadline:
+                    why = f"{_LOOKING}: another session holds a lock on a table"
+                    raise busy(_LOOKING, why, seen) from None
 
     def sizes(self, planned: Iterable[Planned]) -> dict[Table, Size]:
         """Return how large the tables are that the statements of a plan touch."""
