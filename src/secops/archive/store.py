@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 from secops.archive import files, manifest
 from secops.archive.libraries import arrow
 from secops.archive.manifest import DELETING, KEPT, WRITING, Entry, Manifest
-from secops.archive.rows import KEY, Table, decode, encode, keys
+from secops.archive.rows import KEY, Table, decode, encode, keys, moment
 from secops.errors import Conflict
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class Store:
         """Write rows to a file that stays noted as being written, and so counts for nothing yet."""
         content = encode(table)
         ends = keys(table.slice(0, 1)) + keys(table.slice(len(table) - 1))
-        first, last = (moment.astimezone(UTC) for moment, _ in ends)
+        first, last = (moment(time) for time, _ in ends)
         checksum = hashlib.sha256(content).hexdigest()
         entry = Entry(
             file=f"month={first:%Y-%m}/{first:%Y%m%dT%H%M%S}-{checksum[:16]}.parquet",
@@ -139,8 +139,8 @@ class Store:
             return
         rest = without(self.read(entry), left)
         if rest.num_rows:
-            moment = datetime.fromisoformat(entry.archived_at)
-            origin = Origin(entry.table, entry.table_oid, moment, entry.operation_id)
+            at = datetime.fromisoformat(entry.archived_at)
+            origin = Origin(entry.table, entry.table_oid, at, entry.operation_id)
             # Until the old file is forgotten with it, the new one counts for nothing.
             self.manifest.mark(self._put(rest, origin), KEPT)
         self.rows -= left.num_rows

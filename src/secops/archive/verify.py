@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from secops.archive import files, manifest
 from secops.archive.libraries import arrow
 from secops.archive.manifest import DELETING, Entry, Manifest
-from secops.archive.rows import KEY, decode, keys
+from secops.archive.rows import KEY, decode, keys, moment
 from secops.errors import Conflict, SecopsError
 from secops.output.progress import SILENT
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from secops.archive.rows import Table
+    from secops.archive.rows import Key, Table
     from secops.output.progress import Progress
 
 
@@ -90,7 +90,7 @@ def no_archive(folder: Path) -> SecopsError:
 
 def _verified(folder: Path, known: Manifest, progress: Progress) -> Verified:
     found = Verified()
-    months: dict[str, set[tuple[datetime, str]]] = {}
+    months: dict[str, set[Key]] = {}
     for entry in sorted(known.there, key=lambda each: each.file):
         if entry.month not in months:
             months = {entry.month: set()}  # the files come month by month
@@ -117,7 +117,7 @@ def _verified(folder: Path, known: Manifest, progress: Progress) -> Verified:
     return found
 
 
-def _look(folder: Path, entry: Entry, seen: set[tuple[datetime, str]]) -> str:
+def _look(folder: Path, entry: Entry, seen: set[Key]) -> str:
     """Return what is wrong with one file, or nothing."""
     path = folder / entry.file
     if not path.is_file():
@@ -134,12 +134,12 @@ def _look(folder: Path, entry: Entry, seen: set[tuple[datetime, str]]) -> str:
     return _held(table, entry, seen)
 
 
-def _held(table: Table, entry: Entry, seen: set[tuple[datetime, str]]) -> str:
+def _held(table: Table, entry: Entry, seen: set[Key]) -> str:
     if table.num_rows != entry.rows:
         return f"holds {table.num_rows:,} events instead of {entry.rows:,}"
     there = keys(table)
-    ends = [there[0][0], there[-1][0]]
-    if [each.astimezone(UTC).isoformat(timespec="microseconds") for each in ends] != [
+    ends = [moment(there[0][0]), moment(there[-1][0])]
+    if [each.isoformat(timespec="microseconds") for each in ends] != [
         entry.min_created_at,
         entry.max_created_at,
     ]:

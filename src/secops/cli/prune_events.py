@@ -100,6 +100,7 @@ def command(
     """
     from secops.cli.ddl import Told
     from secops.database.locks import one_runner
+    from secops.output.progress import SILENT
     from secops.upkeep import holds, retention
     from secops.upkeep.events import EventPruner
     from secops.upkeep.pace import MOST, Pace
@@ -121,34 +122,40 @@ def command(
         limits = retention.past(conn, layout, spans, held)
         for line in limits.holds.unknown:
             run.output.warn(f"The hold {line!r} names no account; events with that address stay.")
-        with run.output.progress("Deleting old events", unit="events") as progress:
-            pruner = EventPruner(
-                conn,
-                layout,
-                run.settings,
-                operation,
-                limits,
-                pace,
-                Told(run.output, progress),
-                archive=folder,
-                progress=progress,
-                throttle=slowed,
+        pruner = EventPruner(
+            conn,
+            layout,
+            run.settings,
+            operation,
+            limits,
+            pace,
+            Told(run.output, SILENT),
+            archive=folder,
+            throttle=slowed,
+        )
+        counted: Count | None = None
+        if run.dry_run or not run.yes or run.expect is not None:
+            counted = retention.count(conn, layout, limits)
+            run.guard(counted.matched)
+            whole = pruner.candidates()
+            # What a run that died has left half gone is ended even where nothing else is to do.
+            if run.dry_run or not (counted.matched or whole.unfinished):
+                for note in whole.notes:
+                    run.output.note(note)
+                run.finish(_planned(limits, counted, whole, folder, dry_run=run.dry_run))
+                return
+            run.confirm(
+                f"Delete {limits.things(counted.matched)} {limits.told(limits.limits())}"
+                f"{_as_whole(whole)}? {_warning(folder)}"
             )
-            if run.dry_run or not run.yes or run.expect is not None:
-                counted = retention.count(conn, layout, limits)
-                run.guard(counted.matched)
-                whole = pruner.candidates()
-                # What a run that died has left half gone is ended even where nothing else is to do.
-                if run.dry_run or not (counted.matched or whole.unfinished):
-                    run.finish(_planned(limits, counted, whole, folder, dry_run=run.dry_run))
-                    return
-                run.confirm(
-                    f"Delete {limits.things(counted.matched)} {limits.told(limits.limits())}"
-                    f"{_as_whole(whole)}? {_warning(folder)}"
-                )
-            with one_runner(run.open, run.name) as runner:
-                pruner.alive = runner.check
-                done = pruner.run(max_duration=limit)
+        with (
+            one_runner(run.open, run.name) as runner,
+            run.output.progress(
+                "Deleting old events", counted.matched if counted else None, "events"
+            ) as progress,
+        ):
+            pruner.alive, pruner.progress = runner.check, progress
+            done = pruner.run(max_duration=limit)
     for note in done.notes:
         run.output.note(note)
     if not done.complete:

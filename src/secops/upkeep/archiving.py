@@ -11,21 +11,30 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from psycopg import errors as pg
 from psycopg import sql
 
-from secops.archive.rows import equal_keys, fetch, keys, months, same_words, selected
+from secops.archive.rows import (
+    equal_keys,
+    fetch,
+    keys,
+    microseconds,
+    moment,
+    months,
+    same_words,
+    selected,
+)
 from secops.archive.store import EVENTS, Origin
 from secops.database.connection import transaction
 from secops.schema.partitions.months import later, month_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from secops.archive.manifest import Entry
-    from secops.archive.rows import Table
+    from secops.archive.rows import Key, Table
     from secops.archive.store import Store
     from secops.database.connection import Connection
     from secops.database.layout import Layout
@@ -61,13 +70,15 @@ _ROWS: Final = sql.SQL(
 )
 _LOCKED: Final = sql.SQL(
     """SELECT {columns} FROM {events} t
-       WHERE t.id = ANY (%(ids)s::uuid[])
+       WHERE t.id = ANY (string_to_array(%(ids)s, ',')::uuid[])
          AND t.created_at >= %(first)s::timestamptz AND t.created_at <= %(last)s::timestamptz
          AND {due} AND NOT {held}
        ORDER BY t.created_at, t.id FOR UPDATE OF t SKIP LOCKED"""
 )
 _DELETE: Final = sql.SQL(
-    """DELETE FROM {events} t USING unnest(%(ids)s::uuid[], %(times)s::timestamptz[]) AS k (id, at)
+    """DELETE FROM {events} t
+       USING unnest(string_to_array(%(ids)s, ',')::uuid[],
+                    string_to_array(%(times)s, ',')::timestamptz[]) AS k (id, at)
        WHERE t.id = k.id AND t.created_at = k.at
          AND t.created_at >= %(first)s::timestamptz AND t.created_at <= %(last)s::timestamptz"""
 )
@@ -130,8 +141,7 @@ class Archiver:
                     if not self._delete(self.store.reopen(entry), deadline):
                         return False
                 continue
-            moment, key = keys(chunk.slice(len(chunk) - 1))[0]
-            position = (moment.astimezone(UTC), key)
+            position = _last(chunk)
             origin = Origin(EVENTS, 0, self.now, str(self.record.operation.id))
             if not self._delete(self.store.write(chunk, origin), deadline):
                 return False
@@ -244,13 +254,19 @@ class Archiver:
             time.sleep(self.pace.rest(took))
         return arrow().concat_tables(left) if left else rows.slice(0, 0)
 
-    def _batch(self, entry: Entry, piece: Table) -> list[tuple[datetime, str]]:
+    def _bound(self, known: list[Key]) -> dict[str, object]:
+        """Return what queries of rows with these keys bind; they are in order."""
+        return {
+            "ids": _joined(key for _, key in known),
+            "first": moment(known[0][0]),
+            "last": moment(known[-1][0]),
+            **self.past.as_parameters(),
+        }
+
+    def _batch(self, entry: Entry, piece: Table) -> list[Key]:
         """Delete the rows of a piece that are what was archived, and record it, in one transaction."""
         known = keys(piece)
-        bound = {
-            "ids": [key for _, key in known], "first": known[0][0], "last": known[-1][0],
-            **self.past.as_parameters(),
-        }  # fmt: skip
+        bound = self._bound(known)
         try:
             with transaction(self.conn, lock_timeout=self.lock_timeout):
                 same_words(self.conn)
@@ -261,8 +277,8 @@ class Archiver:
                         self._composed(_DELETE),
                         {
                             **bound,
-                            "ids": [key for _, key in same],
-                            "times": [moment for moment, _ in same],
+                            "ids": _joined(key for _, key in same),
+                            "times": _joined(moment(time_).isoformat() for time_, _ in same),
                         },
                     ).rowcount
                     assert gone == len(same), "locked rows are there"
@@ -280,7 +296,7 @@ class Archiver:
             self.progress.advance(len(same))
         return same
 
-    def _there(self, piece: Table, gone: set[tuple[datetime, str]]) -> Table:
+    def _there(self, piece: Table, gone: set[Key]) -> Table:
         """Return the rows of a piece that are still in the database, whatever they are now."""
         from secops.archive.libraries import arrow  # noqa: PLC0415  as above
 
@@ -291,31 +307,39 @@ class Archiver:
             rows = self.conn.execute(
                 sql.SQL(
                     """SELECT t.created_at, t.id::text FROM {} t
-                       WHERE t.id = ANY (%s::uuid[]) AND t.created_at BETWEEN %s AND %s"""
+                       WHERE t.id = ANY (string_to_array(%s, ',')::uuid[]) AND t.created_at BETWEEN %s AND %s"""
                 ).format(self.layout.events),
-                ([key for _, key in known], known[0][0], known[-1][0]),
+                (_joined(key for _, key in known), moment(known[0][0]), moment(known[-1][0])),
             ).fetchall()
-        there = {(row[0], str(row[1])) for row in rows}
+        there = {(microseconds(cast("datetime", at)), str(key)) for at, key in rows}
         return piece.filter(arrow().array([key in there for key in known], arrow().bool_()))
 
     def _still_due(self, left: Table) -> int:
         """Say how many rows stayed only because other sessions hold them."""
         if not left.num_rows:
             return 0
-        known = keys(left)
-        bound = {
-            "ids": [key for _, key in known], "first": known[0][0], "last": known[-1][0],
-            **self.past.as_parameters(),
-        }  # fmt: skip
+        bound = self._bound(keys(left))
         query = sql.SQL(
             """SELECT {columns} FROM {events} t
-               WHERE t.id = ANY (%(ids)s::uuid[]) AND t.created_at BETWEEN %(first)s AND %(last)s
-                 AND {due} AND NOT {held} ORDER BY t.created_at, t.id"""
+               WHERE t.id = ANY (string_to_array(%(ids)s, ',')::uuid[])
+                 AND t.created_at BETWEEN %(first)s AND %(last)s AND {due} AND NOT {held}
+               ORDER BY t.created_at, t.id"""
         )
         with transaction(self.conn, read_only=True):
             same_words(self.conn)
             live = fetch(self.conn, self._composed(query), bound, self.columns)
         return len(equal_keys(left, live))
+
+
+def _joined(words: Iterable[str]) -> str:
+    """Return words as one parameter: each of a list would be quoted by itself."""
+    return ",".join(words)
+
+
+def _last(table: Table) -> tuple[datetime, str]:
+    """Return the key of the last row, as a position."""
+    time_, key = keys(table.slice(table.num_rows - 1))[0]
+    return moment(time_), key
 
 
 def archive_table(
@@ -369,8 +393,7 @@ def archive_table(
                 return False
             store.write(part, origin)
         given += chunk.num_rows
-        moment, key = keys(chunk.slice(chunk.num_rows - 1))[0]
-        position = (moment.astimezone(UTC), key)
+        position = _last(chunk)
 
 
 def pages_of(
@@ -407,5 +430,4 @@ def pages_of(
         given += page.num_rows
         if page.num_rows < limit:
             return
-        moment, key = keys(page.slice(page.num_rows - 1))[0]
-        position = (moment, key)
+        position = _last(page)
