@@ -12,9 +12,13 @@ from typing import Any
 
 import pytest
 
+from secops.targets.target import MARKER
 from support.databases import Database
+from support.faults import die_at
 from support.forked import Forked
 from support.rollouts import BEFORE, Faked, make_world, worlds
+
+from .conftest import Place
 
 pytestmark = pytest.mark.parametrize("server", ["pg18"], indirect=True, scope="session")
 
@@ -141,3 +145,31 @@ def test_killed_at_any_request_the_same_command_finishes(scene: Scene) -> None:
                     nth += 1
     print(f"{scene.world.kind}: {kills} kills, 0 wrong")
     assert kills >= 24
+
+
+@pytest.mark.chaos
+def test_killed_at_any_statement_the_same_command_finishes(place: Place) -> None:
+    before = place.env
+    kills = 0
+    for words in (("rollout", "--stage", "first", "--yes", "--reason", "r"), BACK):
+        number = 1
+        while True:
+            if words == BACK and place.value("JWT_EXPIRATION") == "30d":
+                assert place("rollout", "--stage", "first", "--yes", "--reason", "r").code == 0
+            died = place.run(*words, cwd=place.folder, hook=die_at(number))
+            if died.code != 128 + signal.SIGKILL:
+                assert died.code == 0, (words, number, died.err)
+                break
+            kills += 1
+            number += 1
+            again = place(*words)
+            # It died when all was done already: there is nothing left to roll back.
+            assert again.code in ((0, 4) if words == BACK else (0,)), (words, number, again.err)
+            assert place.value("JWT_EXPIRATION") == ("30d" if words == BACK else "1h")
+            if words != BACK:
+                assert place("rollback", "--now").code == 0
+            assert place("rollout", "history").code == 0
+    marker = place.value(MARKER)
+    assert place.env == before + f"{MARKER}={marker}\n"
+    print(f"dotenv: {kills} kills, 0 wrong")
+    assert kills >= 60
