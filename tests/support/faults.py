@@ -23,7 +23,7 @@ from support.databases import Database
 from support.forked import Hook, unheard
 
 ALL = "application_name LIKE 'secops/%%' AND datname = current_database()"
-END = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE "
+END = "SELECT pid, pg_terminate_backend(pid) FROM pg_stat_activity WHERE "
 
 Fault = Callable[[int, Database], Hook]
 
@@ -81,10 +81,11 @@ def lose_all_at(number: int, database: Database) -> Hook:
 def end(database: Database, which: str, *values: object) -> None:
     """Have the server end sessions, and wait until they are gone."""
     with database.connect() as conn:
-        conn.execute((END + which).encode(), values)
+        ended = conn.execute((END + which).encode(), values).fetchall()
         deadline = time.monotonic() + 10
-        still = f"SELECT count(*) FROM pg_stat_activity WHERE {which}"
-        while conn.execute(still.encode(), values).fetchone() != (0,):
+        # Those, and no others: who looks for blockers may connect meanwhile, and stays.
+        still = "SELECT count(*) FROM pg_stat_activity WHERE pid = ANY (%s)"
+        while conn.execute(still.encode(), ([row[0] for row in ended],)).fetchone() != (0,):
             assert time.monotonic() < deadline
             time.sleep(0.005)
 
