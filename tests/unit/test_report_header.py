@@ -34,6 +34,7 @@ GOOD = """\
 --   email: the account
 -- severity: severity
 -- order: most first
+-- limit: 30
 -- every: 15m
 -- requires: citext
 -- examples: [secops report busy --least 3]
@@ -69,6 +70,8 @@ def test_reads_everything_that_a_header_says(tmp_path: Path) -> None:
     assert report.requires.extension == "citext"
     assert report.examples == ("secops report busy --least 3",)
     assert report.sparkline == ("n",)
+    assert report.limit == 30
+    assert parse(written(tmp_path, header("title: x"), "plain.sql")).limit == 1000
     assert report.columns == {"email": "the account"}
     since, who, per, least = report.parameters
     assert (since.default, since.bounds, since.help) == ("24h", "1m to 30d", "How far back.")
@@ -114,6 +117,8 @@ def header(*lines: str, sql: str = "SELECT 1") -> str:
         (header("title: x", "title: y"), 3, "'title' stands twice; first on line 2", ""),
         (header("title: x", "every: often"), 3, "not a duration", "Write a number"),
         (header("title: x", "overrides: maybe"), 3, "true or false", ""),
+        (header("title: x", "limit: a few"), 3, "a number of rows, not 'a few'", ""),
+        (header("title: x", "limit: -1"), 3, "a number of rows, not '-1'", ""),
         (header("title: x", "columns: [a]"), 3, "`name: value` lines", ""),
         (header("title: x", "params:", "  n: {type: number}"), 4, "a type 'number'", "The types are"),
         (header("title: x", "params:", "  n: {type: durations}"), 4, "a type", "Did you mean duration?"),
