@@ -158,7 +158,7 @@ def recorded(conn: Connection, done: Pruned) -> None:
         return
     [(changed, number, finished)] = operations
     assert len(events) == done.batches
-    assert sum(event[0] for event in events) == done.deleted == changed
+    assert sum(int(str(event[0])) for event in events) == done.deleted == changed
     assert {event[1:] for event in events} == {(number, "ann")}
     assert finished
 
