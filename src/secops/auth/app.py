@@ -14,7 +14,8 @@ from secops.auth import answers, cookies, routes
 from secops.auth.answers import refusal
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
+    from contextlib import AbstractAsyncContextManager
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -100,12 +101,8 @@ def _too_large() -> Response:
     return refusal(413, "TOO_LARGE", f"A request may have {LARGEST:,} bytes.")
 
 
-def create_app(services: Services) -> FastAPI:
-    """Return the whole backend as an app of its own.
-
-    Args:
-        services: See :func:`secops.auth.services.assemble`; its pool is opened and closed with the app.
-    """
+def lifespan(services: Services) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    """Return what opens and closes the services' connections with an app: its ``lifespan``."""
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
@@ -115,11 +112,20 @@ def create_app(services: Services) -> FastAPI:
         finally:
             services.pool.close()
 
+    return life
+
+
+def create_app(services: Services) -> FastAPI:
+    """Return the whole backend as an app of its own.
+
+    Args:
+        services: See :func:`secops.auth.services.assemble`; its pool is opened and closed with the app.
+    """
     app = FastAPI(
         title="secops reference backend",
         version=secops.__version__,
         description="Login, refresh, logout, lockout and theft detection, as the security plan has them.",
-        lifespan=life,
+        lifespan=lifespan(services),
         docs_url=None,
         redoc_url=None,
     )
@@ -134,7 +140,8 @@ def mount(app: FastAPI, services: Services) -> None:
 
     Args:
         app: The app.
-        services: See :func:`secops.auth.services.assemble`; who mounts them opens and closes their pool.
+        services: See :func:`secops.auth.services.assemble`; their connections are opened
+            and closed by :func:`lifespan`.
     """
     rules = services.configuration
     answers.install(app, lambda response: cookies.clear(response, rules.cookie))

@@ -16,6 +16,7 @@ from secops.settings import load
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+    from secops.auth.services import Services
     from secops.database.connection import Connection
     from secops.settings import Settings
 
@@ -24,8 +25,8 @@ POOL: Final = "SECOPS_SERVE_POOL"
 _POOL: Final = 10
 
 
-def create() -> FastAPI:
-    """Make the app from the process's settings and environment.
+def services() -> Services:
+    """Put the services together from the process's settings and environment.
 
     Raises:
         ConfigurationError: Something is not set, or the database is not migrated.
@@ -40,7 +41,12 @@ def create() -> FastAPI:
         require_migrations(conn, settings)
         layout = detect(conn, settings)
     size = int(os.environ.get(POOL, _POOL))
-    return create_app(assemble(configuration, layout, open_pool(url, size=size)))
+    return assemble(configuration, layout, open_pool(url, size=size))
+
+
+def create() -> FastAPI:
+    """Make the app from the process's settings and environment; raises what :func:`services` does."""
+    return create_app(services())
 
 
 def require_migrations(conn: Connection, settings: Settings) -> None:
