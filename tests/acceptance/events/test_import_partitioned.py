@@ -9,6 +9,7 @@ import pytest
 
 from support import archives
 from support.databases import Command, Database
+from support.servers import majors
 
 COUNT = (
     "SELECT count(*)::int, count(DISTINCT id)::int FROM security_events WHERE user_agent = 'file'"
@@ -16,6 +17,7 @@ COUNT = (
 
 
 @pytest.mark.own_process
+@pytest.mark.parametrize("server", [max(majors())], indirect=True)
 def test_the_same_file_many_times_and_at_once_adds_nothing(
     secops: Command, hardened: Database
 ) -> None:

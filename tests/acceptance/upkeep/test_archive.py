@@ -131,7 +131,7 @@ def test_what_was_changed_in_an_archive_is_named(secops: Command, archive: Path)
     manifest = archive / "manifest.json"
     whole = manifest.read_bytes()
     chance = random.Random(7)
-    for place in (0, len(whole) - 1, *chance.sample(range(len(whole)), 20)):
+    for place in (0, len(whole) - 1, *chance.sample(range(len(whole)), 8)):
         manifest.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
         assert list(problems()) == ["manifest.json"], (place, whole[place : place + 20])
     for other in (whole + b" ", whole[:-1], whole[: len(whole) // 2], b"", b"{}", b"null", b"\xff"):
