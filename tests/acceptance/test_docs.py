@@ -83,7 +83,9 @@ def test_each_command_line_of_a_page_works(
         " FROM users WHERE email = 'carol@example.com'"
     )
     for line in commands(page):
-        if not line.startswith(("secops ", "cat ", "printf ", "mkdir ")) or line.startswith(ELSEWHERE):
+        if not line.startswith(("secops ", "cat ", "printf ", "mkdir ")) or line.startswith(
+            ELSEWHERE
+        ):
             continue
         expected = EXIT.search(line)
         done = subprocess.run(

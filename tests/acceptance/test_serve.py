@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import httpx2
 import pytest
 
+from support import serving as support
 from support.databases import Command, Database
-from support.servers import free_port
 
 pytestmark = [
     pytest.mark.own_process,
     pytest.mark.parametrize("server", ["pg18"], indirect=True, scope="session"),
 ]
 
-KEY = {"JWT_SECRET": "k" * 48}
+KEY = support.KEY
 PERSON = {"email": "new@example.com", "password": "SecurePass123!", "firstName": "New"}
 
 
@@ -27,26 +25,10 @@ PERSON = {"email": "new@example.com", "password": "SecurePass123!", "firstName":
 def serving(
     command: Command, *arguments: str, **env: str
 ) -> Iterator[tuple[httpx2.Client, subprocess.Popen[str]]]:
-    port = free_port()
-    process = command.start(
-        "serve", "--port", str(port), "--profile", "owasp-2024-complete", *arguments, env={**KEY, **env}
-    )
-    with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
-            try:
-                if client.get("/healthz").status_code == 200:
-                    break
-            except httpx2.TransportError:
-                assert process.poll() is None, process.communicate()
-                time.sleep(0.1)
-        try:
-            yield client, process
-        finally:
-            process.send_signal(signal.SIGTERM)
-            out, err = process.communicate(timeout=30)
-            assert "Traceback" not in err, err
-            assert out == ""
+    with support.serving(command, *arguments, **env) as there, there.client() as client:
+        yield client, there.process
+    assert "Traceback" not in there.err, there.err
+    assert there.out == ""
 
 
 def test_people_register_log_in_stay_logged_in_and_log_out(
