@@ -4,7 +4,8 @@ Not a test: nothing fails because a machine is slow. Servers are private and dur
 installed major where there is one. The last figures stand in ``docs/benchmarks.md``, where each section that
 ran at its full size replaces what stood there under its title.
 
-Usage: ``python tests/bench/run.py [--only startup,reports,prune,import,partition,migrate,rollout]
+Usage: ``python tests/bench/run.py [--only startup,reports,prune,import,partition,migrate,rollout,
+backend]
 [--events 10000000]``
 """
 
@@ -20,7 +21,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench import imports, migrate, partition, prune, reports, rollout, startup
+from bench import backend, imports, migrate, partition, prune, reports, rollout, startup
 from bench.measure import Section
 from support.servers import Server, embedded_binaries, installed_binaries
 
@@ -46,6 +47,7 @@ def main() -> None:
         "partition": partition.measure,
         "migrate": migrate.measure,
         "rollout": rollout.measure,
+        "backend": backend.measure,
     }
     parser.add_argument("--only", default=",".join(sections), help="sections, with commas")
     parser.add_argument(
