@@ -68,10 +68,11 @@ class MailServer:
                 "mail.smtp_url has tls=off beside a user or smtps.",
                 hint="A password goes over TLS or not at all.",
             )
-        over_tls: Literal["starttls", "implicit"] = (
-            "implicit" if parts.scheme == "smtps" else "starttls"
-        )
-        tls: Literal["starttls", "implicit", "off"] = "off" if wanted == "off" else over_tls
+        tls: Literal["starttls", "implicit", "off"]
+        if wanted == "off":
+            tls = "off"
+        else:
+            tls = "implicit" if parts.scheme == "smtps" else "starttls"
         return cls(
             parts.hostname,
             port,
@@ -94,9 +95,8 @@ class MailServer:
             raise self._away(f"its certificate is not good: {error.verify_message}") from None
         except smtplib.SMTPNotSupportedError:
             raise self._away("it offers no STARTTLS or no login") from None
-        except (OSError, smtplib.SMTPException) as error:
-            known = error.strerror if isinstance(error, OSError) else None
-            raise self._away(known or type(error).__name__) from None
+        except OSError as error:  # smtplib's own are among them
+            raise self._away(error.strerror or type(error).__name__) from None
 
     def _connected(self) -> smtplib.SMTP:
         context = ssl.create_default_context()
