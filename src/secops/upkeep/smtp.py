@@ -69,10 +69,9 @@ class MailServer:
                 hint="A password goes over TLS or not at all.",
             )
         tls: Literal["starttls", "implicit", "off"]
+        tls = "implicit" if parts.scheme == "smtps" else "starttls"
         if wanted == "off":
             tls = "off"
-        else:
-            tls = "implicit" if parts.scheme == "smtps" else "starttls"
         return cls(
             parts.hostname,
             port,
@@ -146,7 +145,7 @@ class Link:
 
     def close(self) -> None:
         """Take leave, as far as the server still listens."""
-        with suppress(OSError, smtplib.SMTPException):
+        with suppress(OSError):
             self._smtp.quit()
         self._smtp.close()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from support.databases import Command, Database
@@ -49,3 +51,33 @@ def test_what_is_not_set_or_away_is_said_without_its_password(
     assert away.code == 10
     assert "hunter2" not in away.out + away.err
     assert hardened.value("SELECT attempts FROM secops.outbox") == 0
+
+
+@pytest.mark.own_process
+def test_a_run_that_is_killed_in_the_middle_of_a_mail_leaves_it_for_once_more(
+    secops: Command, hardened: Database
+) -> None:
+    hardened.execute(POST, ("alice@example.com",))
+    taken, go_on = threading.Event(), threading.Event()
+
+    def slowly() -> None:
+        taken.set()
+        go_on.wait(20)
+
+    with mailbox() as box:
+        box.after = slowly
+        run = secops.on(
+            hardened,
+            SECOPS_SMTP_URL=f"smtp://127.0.0.1:{box.port}?tls=off",
+            SECOPS_MAIL_FROM="no-reply@example.com",
+        )
+        process = run.start("cron", "mail")
+        assert taken.wait(20)
+        process.kill()
+        process.communicate()
+        go_on.set()
+        assert run("cron", "mail").out == ""  # its claim holds
+        hardened.execute("UPDATE secops.outbox SET due_at = clock_timestamp()")
+        assert run("cron", "mail").out == "cron mail: 1 mail sent.\n"
+        assert run("cron", "mail").out == ""
+    assert [mail["Message-ID"] for mail in box.mails] == [box.mails[0]["Message-ID"]] * 2
