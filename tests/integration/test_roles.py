@@ -15,6 +15,7 @@ import pytest
 from secops.schema.detect import detect
 from secops.schema.grants import ROLES, grants
 from support.databases import Command, Database, Result
+from support.mailbox import mailbox
 
 # Logins, as the head of the script describes them.
 MEMBERS = {"deploy": "secops_migrator", "opal": "secops_operator", "rhea": "secops_reader"}
@@ -42,10 +43,10 @@ class Stage:
     database: Database
     secops: Command
 
-    def run(self, who: str, *arguments: str) -> Result:
+    def run(self, who: str, *arguments: str, **env: str) -> Result:
         """Run the command as a login."""
         url = self.database.server.url(self.database.name, who)
-        return self.secops(*arguments, env={"SECOPS_DATABASE_URL": url})
+        return self.secops(*arguments, env={"SECOPS_DATABASE_URL": url, **env})
 
     def execute(self, who: str, statement: str) -> list[tuple[object, ...]]:
         """Run SQL as a login."""
@@ -287,6 +288,28 @@ def test_the_operator_can_prune_and_import(stage: Stage) -> None:
     assert done.code == 0, done.err
     found = "SELECT count(*) FROM security_events WHERE email = 'x@example.com'"
     assert stage.database.value(found) == 1
+
+
+def test_the_operator_can_send_mails_and_sweep_what_the_backend_counts_by(stage: Stage) -> None:
+    for statement in (
+        "INSERT INTO secops.outbox (kind, address) VALUES ('account_locked', 'alice@example.com')",
+        "INSERT INTO secops.outbox (kind, address, sent_at) VALUES ('k', 'a@b.c', now() - interval '40 d')",
+        "INSERT INTO secops.login_attempts (identifier, taken_at) VALUES ('a', now() - interval '9 d')",
+        "INSERT INTO secops.rate_limits VALUES ('a', now() - interval '1 s')",
+    ):
+        stage.database.execute(statement)
+    with mailbox() as box:
+        run = stage.run(
+            "opal",
+            "cron",
+            "mail",
+            SECOPS_MAIL_FROM="a@example.com",
+            SECOPS_SMTP_URL=f"smtp://127.0.0.1:{box.port}?tls=off",
+        )
+    assert run.out == "cron mail: 1 mail sent.\n", run.err
+    swept = stage.run("opal", "cron", "cleanup")
+    assert swept.code == 0, swept.err
+    assert "1 old mail deleted; 2 counts of login attempts deleted" in swept.out
 
 
 def test_the_operator_can_roll_out_and_back_and_the_reader_can_look(stage: Stage) -> None:
