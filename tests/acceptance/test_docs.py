@@ -52,6 +52,7 @@ def test_a_command_stands_only_where_it_is_run(page: Path) -> None:
             assert not re.search(r"^\s*(\$ )?secops \w", text, re.MULTILINE), text
 
 
+@pytest.mark.parametrize("server", ["pg18"], indirect=True, scope="session")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_each_command_line_of_a_page_works(
     page: Path, hardened: Database, secops: Command, tmp_path: Path

@@ -24,11 +24,13 @@ Connection = psycopg.Connection[tuple[object, ...]]
 _SIZES = (
     "max_connections=200",
     "shared_buffers=256MB",
-    "max_wal_size=4GB",
+    "max_wal_size=2GB",
     "autovacuum_naptime=10s",
     # As production has it, whatever zone the machine is in.
     "timezone='UTC'",
 )
+
+_ROOM = 8 << 30
 
 # Durability is not what most tests are about; benchmarks keep it.
 _FAST = ("fsync=off", "full_page_writes=off")
@@ -75,12 +77,15 @@ class Server:
     """A running server; trust authentication, superuser ``postgres``."""
 
     binaries: Path
-    folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="secops-pg-")))
+    folder: Path = field(init=False)
     port: int = field(default_factory=free_port)
     durable: bool = False
 
     def __post_init__(self) -> None:
         self._made = 0
+        self.folder = Path(
+            tempfile.mkdtemp(prefix="secops-pg-", dir=None if self.durable else _in_memory())
+        )
         self.user = _unprivileged(self.binaries)
         if self.user is not None:
             os.chown(self.folder, self.user.pw_uid, self.user.pw_gid)
@@ -203,6 +208,15 @@ class Server:
                 said = output.read().decode(errors="replace")
                 log = self.log.read_text(errors="replace") if self.log.exists() else ""
                 raise RuntimeError(f"{program} {' '.join(arguments)}:\n{said}\n{log[-3000:]}")
+
+
+def _in_memory() -> str | None:
+    """Return a folder in memory with room enough, where making a database takes half as long."""
+    try:
+        room = shutil.disk_usage("/dev/shm").free
+    except OSError:
+        return None
+    return "/dev/shm" if room >= _ROOM else None
 
 
 def _unprivileged(binaries: Path) -> pwd.struct_passwd | None:
