@@ -39,6 +39,8 @@ LOCK_TIMEOUT = 100
 """Milliseconds: the default of the setting."""
 SCHEDULING = 50
 """Milliseconds that the machine may take to let a session that got its lock go on."""
+ROUND_TRIPS = 20
+"""Statements of a transaction of ours, each of which a busy machine keeps waiting while the app waits for all."""
 SPARE = "heidi@example.com"
 """The account whose row the open transaction has written; the busy app leaves it alone."""
 REASON = ("--reason", "test", "--yes")
@@ -387,7 +389,7 @@ def holds(cases: Sequence[Case], server: Server, home: Path, seconds: float) -> 
         left = [
             case
             for case, wait in found.items()
-            if wait.milliseconds > LOCK_TIMEOUT + SCHEDULING + late
+            if wait.milliseconds > LOCK_TIMEOUT + SCHEDULING + late * ROUND_TRIPS
         ]
         if not left:
             return
