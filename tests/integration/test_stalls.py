@@ -40,7 +40,7 @@ LOCK_TIMEOUT = 100
 SCHEDULING = 50
 """Milliseconds that the machine may take to let a session that got its lock go on."""
 ROUND_TRIPS = 20
-"""Statements of a transaction of ours, each of which a busy machine keeps waiting while the app waits for all."""
+"""Statements of a transaction of ours: a busy machine makes each wait, and the app waits for all."""
 SPARE = "heidi@example.com"
 """The account whose row the open transaction has written; the busy app leaves it alone."""
 REASON = ("--reason", "test", "--yes")
