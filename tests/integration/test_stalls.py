@@ -35,12 +35,12 @@ if TYPE_CHECKING:
 
     from support.servers import Server
 
+pytestmark = pytest.mark.alone
+
 LOCK_TIMEOUT = 100
 """Milliseconds: the default of the setting."""
 SCHEDULING = 50
 """Milliseconds that the machine may take to let a session that got its lock go on."""
-ROUND_TRIPS = 20
-"""Statements of a transaction of ours: a busy machine makes each wait, and the app waits for all."""
 SPARE = "heidi@example.com"
 """The account whose row the open transaction has written; the busy app leaves it alone."""
 REASON = ("--reason", "test", "--yes")
@@ -389,7 +389,7 @@ def holds(cases: Sequence[Case], server: Server, home: Path, seconds: float) -> 
         left = [
             case
             for case, wait in found.items()
-            if wait.milliseconds > LOCK_TIMEOUT + SCHEDULING + late * ROUND_TRIPS
+            if wait.milliseconds > LOCK_TIMEOUT + SCHEDULING + late
         ]
         if not left:
             return
